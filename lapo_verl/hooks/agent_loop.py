@@ -1,0 +1,60 @@
+"""verl's agent loop hook: the guidance sentence becomes the end of the prompt, inside the think block.
+
+verl has no prefill of the assistant's turn. The tokens appended here belong to the prompt: they are not trained on
+and not counted in |r_i|.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from verl.experimental.agent_loop.agent_loop import AgentLoopOutput, register
+from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
+
+THINK = "<think>"
+
+
+@register("lapo_single_turn")
+class LapoSingleTurnAgentLoop(SingleTurnAgentLoop):  # type: ignore[misc]
+    """verl's single-turn agent loop; the only change is the prompt's end."""
+
+    guidance: str = ""
+    problem_id: str | None = None
+
+    async def run(self, sampling_params: dict[str, Any], priority: int = 0, **kwargs: Any) -> AgentLoopOutput:
+        """One rollout. verl makes an agent loop for each, so its row's guidance may lie on ``self``."""
+        lapo = kwargs.get("lapo") or {}
+        self.guidance = lapo.get("guidance", "")
+        self.problem_id = lapo.get("problem_id")
+        return await super().run(sampling_params, priority=priority, **kwargs)
+
+    async def ct_build_initial_tokens(self, messages: list[dict[str, Any]], **kwargs: Any) -> list[int]:
+        """verl's prompt tokens, then the guidance's.
+
+        Raises:
+            ValueError: the prompt no longer fits ``data.max_prompt_length``.
+        """
+        prompt_ids: list[int] = await super().ct_build_initial_tokens(messages, **kwargs)
+        if not self.guidance:
+            return prompt_ids
+        guided = append_guidance(prompt_ids, self.guidance, self.tokenizer)
+        if len(guided) > self.prompt_length:
+            raise ValueError(
+                f"problem {self.problem_id}: the prompt has {len(guided)} tokens with its guidance sentence, more than "
+                f"data.max_prompt_length={self.prompt_length}; raise the limit by {len(guided) - self.prompt_length}"
+            )
+        return guided
+
+
+def append_guidance(prompt_ids: list[int], guidance: str, tokenizer: Any) -> list[int]:
+    """The prompt's token ids with the guidance's after them; the prompt's own never change.
+
+    Opens the think block first where the tokenizer has a token for it and the template has left it closed.
+    """
+    tail = tokenizer.decode(prompt_ids[-16:], skip_special_tokens=False)
+    if not tail.rstrip().endswith(THINK) and THINK in tokenizer.get_vocab():
+        guidance = f"{THINK}\n{guidance.lstrip()}"
+    elif tail[-1:].isspace():
+        # The template ends its line after <think>; a second space would be a token the model never saw there.
+        guidance = guidance.lstrip()
+    return prompt_ids + list(tokenizer.encode(guidance, add_special_tokens=False))

@@ -1,0 +1,141 @@
+"""verl's replay buffer hook: the one place where a step's groups are whole before advantages are computed.
+
+The only change to verl's buffers is what ``sample`` does with a training batch: read the rollouts once, compute the
+length rewards, commit the step to the store in one transaction, write ``rm_scores`` back once, return metrics.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+import transfer_queue as tq
+from tensordict import TensorDict
+from transfer_queue import KVBatchMeta
+from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer, ReplayBufferAsync
+
+from lapo_verl.hooks.checkpoint import open_store, resume_point
+from lapo_verl.hooks.groups import Group, Rollout, score_groups, step_metrics
+from lapo_verl.hooks.settings import LapoSettings
+from lapo_verl.hooks.tokenizer_check import check_tokenizer
+from lapo_verl.store import LengthStore
+
+FIELDS = ["response_mask", "extra_fields", "lapo"]
+
+
+class _LapoSampling:
+    """What both buffers add to verl's: the store, and the length reward on whole groups."""
+
+    store: LengthStore
+    settings: LapoSettings
+
+    def __init__(self, *args: Any, sampler_kwargs: Any, **kwargs: Any) -> None:
+        self.settings = LapoSettings.parse(sampler_kwargs.lapo)
+        # verl's 2 s between two looks at the queue cost more than a whole step of a small model.
+        kwargs["poll_interval"] = self.settings.poll_interval
+        super().__init__(*args, sampler_kwargs=sampler_kwargs, **kwargs)
+        checkpoint = resume_point(
+            sampler_kwargs.default_local_dir, sampler_kwargs.resume_mode, sampler_kwargs.resume_from_path
+        )
+        self.store = open_store(self.settings, checkpoint)
+        check_tokenizer(self.store, sampler_kwargs.tokenizer)
+
+    def sample(self, global_steps: int, partition_id: str, batch_size: int) -> tuple[KVBatchMeta, dict[str, Any]]:
+        """verl's batch with the rewards of Eq. 4 or Eq. 6 in ``rm_scores``; validation passes through."""
+        batch, metrics = super().sample(global_steps, partition_id, batch_size)  # type: ignore[misc]
+        if partition_id == "val":
+            return batch, metrics
+        started = time.perf_counter()
+        lapo_metrics = self._reward_and_record(global_steps, batch)
+        lapo_metrics["lapo/hook_seconds"] = time.perf_counter() - started
+        return batch, {**metrics, **lapo_metrics}
+
+    def _reward_and_record(self, step: int, batch: KVBatchMeta) -> dict[str, float]:
+        data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=FIELDS)
+        final_keys = final_outputs(batch.keys)
+        rollouts, masks = _rollouts(batch.keys, data)
+        sessions = [rollouts[key] for key in final_keys]
+        groups = score_groups(sessions, self.settings)
+        problems = [group.record.problem_id for group in groups]
+        before = self.store.budgets(problems)
+        after = self.store.record_step(
+            self.settings.stage,
+            step,
+            [group.record for group in groups],
+            statistic=self.settings.statistic,
+            on_unsolved=self.settings.discovery.on_unsolved,
+            low=self.settings.discovery.low,
+            high=self.settings.discovery.high,
+        )
+        _write_rewards(batch, masks, session_rewards(final_keys, groups))
+        return step_metrics(groups, sessions, before, after, self.settings)
+
+
+class LapoReplayBuffer(_LapoSampling, ReplayBuffer):  # type: ignore[misc]
+    """For the synchronous trainer."""
+
+
+class LapoReplayBufferAsync(_LapoSampling, ReplayBufferAsync):  # type: ignore[misc]
+    """For the asynchronous trainers."""
+
+
+def build(trainer_mode: str, **kwargs: Any) -> LapoReplayBuffer | LapoReplayBufferAsync:
+    """The buffer of ``trainer.v1.trainer_mode``; verl calls this where its config names a class."""
+    buffer = LapoReplayBuffer if trainer_mode == "sync" else LapoReplayBufferAsync
+    return buffer(trainer_mode=trainer_mode, **kwargs)
+
+
+def session_of(key: str) -> str:
+    """The session of a key ``{uid}_{session}_{index}``."""
+    return key.rsplit("_", 1)[0]
+
+
+def final_outputs(keys: list[str]) -> list[str]:
+    """Of each session's outputs the last one: it is the one that counts."""
+    last: dict[str, str] = {}
+    for key in keys:
+        held = last.get(session_of(key))
+        if held is None or int(key.rsplit("_", 1)[1]) > int(held.rsplit("_", 1)[1]):
+            last[session_of(key)] = key
+    return list(last.values())
+
+
+def session_rewards(final_keys: list[str], groups: list[Group]) -> dict[str, float]:
+    """The reward of each session, for all of its outputs."""
+    return {
+        session_of(final_keys[position]): float(reward)
+        for group in groups
+        for position, reward in zip(group.positions, group.rewards, strict=True)
+    }
+
+
+def _rollouts(keys: list[str], data: TensorDict) -> tuple[dict[str, Rollout], list[torch.Tensor]]:
+    masks = list(data["response_mask"].unbind())
+    extra_fields, columns = data["extra_fields"].tolist(), data["lapo"].tolist()
+    rollouts: dict[str, Rollout] = {}
+    for key, mask, extra, lapo in zip(keys, masks, extra_fields, columns, strict=True):
+        info = extra["reward_extra_info"]
+        rollouts[key] = Rollout(
+            group=key.split("_")[0],
+            problem_id=lapo["problem_id"],
+            budget=lapo["budget"],
+            correct=bool(info["acc"]),
+            tokens=int(mask.sum()),
+            truncated=bool(info["truncated"]),
+            timed_out=bool(info["verify_timed_out"]),
+        )
+    return rollouts, masks
+
+
+def _write_rewards(batch: KVBatchMeta, masks: list[torch.Tensor], rewards: dict[str, float]) -> None:
+    """Write ``rm_scores`` back: the reward on each output's last token, as verl's agent loop does."""
+    scores = []
+    for key, mask in zip(batch.keys, masks, strict=True):
+        score = torch.zeros(len(mask), dtype=torch.float32)
+        score[-1] = rewards[session_of(key)]
+        scores.append(score)
+    fields = TensorDict(
+        {"rm_scores": torch.nested.as_nested_tensor(scores, layout=torch.jagged)}, batch_size=len(scores)
+    )
+    tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=fields)

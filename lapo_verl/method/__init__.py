@@ -1,0 +1,28 @@
+"""The method of the paper as plain functions on numpy arrays; knows neither verl nor torch.
+
+One file a concept: ``lengths`` (Eq. 1-3), ``rewards`` (Eq. 4-7), ``budgets`` (Eq. 3, 8), ``guidance``.
+"""
+
+from lapo_verl.method.budgets import discovery_budget, update_budget
+from lapo_verl.method.config import DiscoveryConfig, InternalizationConfig
+from lapo_verl.method.guidance import guidance_text
+from lapo_verl.method.lengths import LengthStats
+from lapo_verl.method.rewards import (
+    discovery_rewards,
+    in_band,
+    internalization_rewards,
+    target_length,
+)
+
+__all__ = [
+    "DiscoveryConfig",
+    "InternalizationConfig",
+    "LengthStats",
+    "discovery_budget",
+    "discovery_rewards",
+    "guidance_text",
+    "in_band",
+    "internalization_rewards",
+    "target_length",
+    "update_budget",
+]

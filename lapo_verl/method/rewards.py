@@ -1,0 +1,110 @@
+"""The rewards of both stages (Eq. 4-7), vectorised over the rollouts of one problem."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lapo_verl.method.config import DiscoveryConfig, InternalizationConfig
+from lapo_verl.method.lengths import LengthStats, as_lengths
+
+
+def discovery_rewards(
+    correct: ArrayLike, lengths: ArrayLike, config: DiscoveryConfig | None = None
+) -> NDArray[np.float64]:
+    """R_D = c + alpha * R1 (Eq. 4 with Eq. 5) of the rollouts of one problem.
+
+    R1 is 1 for a correct rollout inside the band of the correct ones, falls linearly to 0 over ``decay``
+    tokens outside of it, and is 0 for a wrong rollout.
+
+    Args:
+        correct: shape (N,) bool, c_i.
+        lengths: shape (N,) int, |r_i| in tokens.
+        config: the paper's values where left out.
+
+    Returns:
+        Shape (N,) float64, each in [0, 1 + alpha].
+
+    Raises:
+        ValueError: shapes differ, or a length is negative or not finite.
+
+    >>> discovery_rewards([True, True, True, False], [100, 200, 300, 50]).round(3).tolist()
+    [1.28, 1.7, 1.28, 0.0]
+    """
+    config = config or DiscoveryConfig()
+    is_correct, values = _rollouts(correct, lengths)
+    stats = LengthStats.of(values[is_correct], config.low, config.high)
+    if stats is None:
+        return np.zeros(values.shape)
+    if stats.n == 1 and config.degenerate_band == "zero":
+        return is_correct.astype(np.float64)
+    distance = np.minimum(np.abs(values - stats.low), np.abs(values - stats.high))
+    outside = np.maximum(0.0, 1.0 - distance / config.decay)
+    length_reward = np.where(in_band(values, stats), 1.0, outside)
+    return np.where(is_correct, 1.0 + config.alpha * length_reward, 0.0)
+
+
+def internalization_rewards(
+    correct: ArrayLike,
+    lengths: ArrayLike,
+    budget: float | None,
+    config: InternalizationConfig | None = None,
+) -> NDArray[np.float64]:
+    """R_I = c + beta * R2 (Eq. 6 with Eq. 7) of the rollouts of one problem.
+
+    R2 is a Gaussian of width ``sigma`` around the target length for a correct rollout, 0 for a wrong one.
+
+    Args:
+        correct: shape (N,) bool, c_i.
+        lengths: shape (N,) int, |r_i| in tokens.
+        budget: n = M(q) in tokens; None where the problem was unsolved (see ``target_length``).
+        config: the paper's values where left out.
+
+    Returns:
+        Shape (N,) float64, each in [0, 1 + beta].
+
+    Raises:
+        ValueError: shapes differ, a length or the budget is negative or not finite.
+
+    >>> internalization_rewards([True, False], [120, 120], budget=120.0).tolist()
+    [1.7, 0.0]
+    """
+    config = config or InternalizationConfig()
+    is_correct, values = _rollouts(correct, lengths)
+    stats = LengthStats.of(values[is_correct])
+    target = target_length(budget, stats, config.statistic)
+    if target is None:
+        return np.zeros(values.shape)
+    adherence = np.exp(-((values - target) ** 2) / (2.0 * config.sigma**2))
+    return np.where(is_correct, 1.0 + config.beta * adherence, 0.0)
+
+
+def target_length(budget: float | None, stats: LengthStats | None, statistic: str = "median") -> float | None:
+    """The n of Eq. 7 in tokens; None where there is none.
+
+    An unsolved problem has no budget. The paper would put the response limit there, which rewards filling the
+    context; here, as in the reference code, the group's own statistic takes its place.
+    """
+    if budget is not None:
+        if not math.isfinite(budget) or budget < 0:
+            raise ValueError(f"budget must be finite and >= 0 tokens, got {budget}")
+        return float(budget)
+    return None if stats is None else stats.value(statistic)
+
+
+def in_band(lengths: NDArray[np.float64], stats: LengthStats) -> NDArray[np.bool_]:
+    """Which lengths lie inside the band of Eq. 2, its ends included; shape as ``lengths``."""
+    return (lengths >= stats.low) & (lengths <= stats.high)
+
+
+def _rollouts(correct: ArrayLike, lengths: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    values = as_lengths(lengths)
+    flags = np.asarray(correct)
+    if flags.shape != values.shape:
+        raise ValueError(f"correct and lengths must have one shape, got {flags.shape} and {values.shape}")
+    numbers = flags.astype(np.float64)
+    if not np.isin(numbers, (0.0, 1.0)).all():
+        raise ValueError(f"correct must be true or false, got {flags[~np.isin(numbers, (0.0, 1.0))][0]}")
+    return numbers.astype(np.bool_), values

@@ -1,0 +1,19 @@
+"""The one door verl comes in by: the entry point ``lapo`` of the group ``verl.plugins``.
+
+``import verl`` loads this module in every process (driver, Ray actors, vLLM servers), so it imports nothing heavy.
+verl finds the hooks themselves through the configs in ``hydra_configs/``, which name them as ``pkg://`` paths, and
+Hydra finds those configs through ``hydra_plugins/lapo_search_path.py``.
+"""
+
+import os
+
+
+def cpu_platform_chosen() -> bool:
+    """Whether this process runs verl on the CPU platform (``VERL_PLATFORM=cpu``)."""
+    return os.environ.get("VERL_PLATFORM", "").strip().lower() == "cpu"
+
+
+if cpu_platform_chosen():
+    from lapo_verl import cpu
+
+    cpu.activate()
