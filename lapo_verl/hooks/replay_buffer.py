@@ -39,7 +39,7 @@ class _LapoSampling:
             sampler_kwargs.default_local_dir, sampler_kwargs.resume_mode, sampler_kwargs.resume_from_path
         )
         self.store = open_store(self.settings, checkpoint)
-        check_tokenizer(self.store, sampler_kwargs.tokenizer)
+        check_tokenizer(self.store, sampler_kwargs.tokenizer_path or sampler_kwargs.model_path)
 
     def sample(self, global_steps: int, partition_id: str, batch_size: int) -> tuple[KVBatchMeta, dict[str, Any]]:
         """verl's batch with the rewards of Eq. 4 or Eq. 6 in ``rm_scores``; validation passes through."""
@@ -112,7 +112,7 @@ def session_rewards(final_keys: list[str], groups: list[Group]) -> dict[str, flo
 
 def _rollouts(keys: list[str], data: TensorDict) -> tuple[dict[str, Rollout], list[torch.Tensor]]:
     masks = list(data["response_mask"].unbind())
-    extra_fields, columns = data["extra_fields"].tolist(), data["lapo"].tolist()
+    extra_fields, columns = list(data["extra_fields"]), list(data["lapo"])
     rollouts: dict[str, Rollout] = {}
     for key, mask, extra, lapo in zip(keys, masks, extra_fields, columns, strict=True):
         info = extra["reward_extra_info"]

@@ -1,0 +1,1 @@
+"""Reads what runs leave behind (validation dumps, training logs, stores); makes tables and pictures."""

@@ -1,0 +1,20 @@
+"""The length store: what is known of every problem, durable, in one SQLite file.
+
+One writer, many readers. ``LengthStore`` is the door; ``schema`` says what the file holds, ``lock`` keeps the
+second writer out, ``snapshot`` makes copies and puts them back, ``problem_id`` names problems without one.
+"""
+
+from lapo_verl.store.errors import StoreDamagedError, StoreError, StoreLockedError
+from lapo_verl.store.length_store import LengthStore
+from lapo_verl.store.problem_id import problem_id
+from lapo_verl.store.records import GroupRecord, Record
+
+__all__ = [
+    "GroupRecord",
+    "LengthStore",
+    "Record",
+    "StoreDamagedError",
+    "StoreError",
+    "StoreLockedError",
+    "problem_id",
+]

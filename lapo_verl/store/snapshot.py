@@ -1,0 +1,183 @@
+"""Copies of a store: made while it is written to, checked, and put in place atomically."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lapo_verl.store import schema
+from lapo_verl.store.errors import StoreDamagedError, StoreError, explained
+from lapo_verl.store.lock import WriterLock
+
+
+def connect(path: Path, mode: str) -> sqlite3.Connection:
+    """Opens the SQLite file in ``mode`` ("ro", "rw", "rwc"), each statement a transaction of its own."""
+    # A path that holds a question mark or a percent sign is quoted by as_uri.
+    uri = f"{path.as_uri()}?mode={mode}"
+    writable = os.access(path.parent, os.W_OK, effective_ids=True)
+    if mode == "ro" and not writable and not _beside(path, "-wal").exists():
+        # SQLite wants to put files beside the store, which is not needed where nothing is left to be folded
+        # in.
+        uri += "&immutable=1"
+    # The store's own lock keeps its threads apart, so SQLite's check that one thread uses it is not wanted.
+    return sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None, check_same_thread=False)
+
+
+def create(path: Path) -> None:
+    """A new, empty store at ``path``; there whole or not at all."""
+    with _partial(path) as partial, explained(path):
+        connection = connect(partial, "rwc")
+        try:
+            connection.execute("PRAGMA synchronous = OFF")  # it is synced once, before it gets its name
+            schema.create(connection)
+        finally:
+            connection.close()
+        _put_in_place(partial, path)
+
+
+def write(path: Path, copy_path: Path) -> None:
+    """Writes a consistent copy of the store at ``path``, also while another connection writes to it.
+
+    The copy is one file, durable when this returns, and appears whole under its name or not at all.
+
+    Raises:
+        StoreError: the copy cannot be written, or would replace the store itself.
+    """
+    if copy_path == path:
+        raise StoreError(f"{path}: a snapshot cannot replace the store it is made of. Give another path.")
+    with explained(copy_path):
+        copy_path.parent.mkdir(parents=True, exist_ok=True)
+    with _partial(copy_path) as partial:
+        _copy(path, partial, copy_path)
+        with explained(copy_path):
+            _put_in_place(partial, copy_path)
+
+
+def restore(copy_path: Path, path: Path) -> None:
+    """Checks the copy at ``copy_path`` and puts it at ``path``, in place of what is there.
+
+    A file at ``path`` that is no readable store is kept beside it with ``.damaged`` added to its name.
+    Readers that have ``path`` open go on to see the old store and must open it again.
+
+    Raises:
+        StoreDamagedError: the copy is no store, is damaged, or was written by a newer version.
+        StoreLockedError: a live process writes to ``path``.
+        StoreError: a file is missing or cannot be read or written. In all of these cases ``path`` is as it was.
+    """
+    if copy_path == path:
+        raise StoreError(f"{path}: is both the snapshot and the store. Give the path of a snapshot.")
+    check_file(copy_path)
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    lock = WriterLock(path)
+    try:
+        with _partial(path) as partial:
+            _copy(copy_path, partial, path)
+            with explained(path):
+                _retire(path)
+                _put_in_place(partial, path)
+    finally:
+        lock.release()
+
+
+def check_file(path: Path) -> None:
+    """Reads the whole file; StoreError where it is missing, StoreDamagedError where it is no sound store."""
+    check_present(path)
+    with explained(path):
+        connection = connect(path, "ro")
+        try:
+            schema.check_whole(connection, path)
+        finally:
+            connection.close()
+
+
+def check_present(path: Path) -> None:
+    """StoreError where there is no file at ``path``, StoreDamagedError where it is empty."""
+    if path.is_dir():
+        raise StoreError(f"{path}: is a folder. Give the path of a store's file.")
+    if not path.exists():
+        raise StoreError(f"{path}: there is no such length store. See that the path is right.")
+    # SQLite takes an empty file for a new database; a store is never empty, since it appears whole.
+    if path.stat().st_size == 0:
+        raise StoreDamagedError(f"{path}: is empty. Restore it from a snapshot, or delete it to start anew.")
+
+
+def _copy(source: Path, target: Path, named: Path) -> None:
+    # One step of the backup, so one read transaction: what is committed meanwhile is not in it.
+    with explained(source):
+        reader = connect(source, "ro")
+    try:
+        with explained(named):
+            writer = connect(target, "rwc")
+            try:
+                writer.execute("PRAGMA synchronous = OFF")  # it is synced once, before it gets its name
+                reader.backup(writer)
+                # Without the -wal of its own, so that the copy is one file and can be read from a read-only
+                # folder.
+                writer.execute("PRAGMA journal_mode = DELETE")
+            finally:
+                writer.close()
+    finally:
+        reader.close()
+
+
+def _retire(path: Path) -> None:
+    # Folds the old store's -wal into it: were we to die after the -wal is removed, the old store would
+    # still be whole.
+    if not path.exists():
+        return
+    try:
+        connection = connect(path, "rw")
+        try:
+            schema.check(connection, path)
+            connection.execute("PRAGMA busy_timeout = 0")  # readers may stay as long as they like
+            connection.execute("PRAGMA journal_mode = DELETE")
+        finally:
+            connection.close()
+    except sqlite3.OperationalError:
+        return  # a reader holds it
+    except (sqlite3.Error, StoreDamagedError):
+        for suffix in ("", "-wal"):
+            if _beside(path, suffix).exists():
+                os.replace(_beside(path, suffix), _beside(path, f".damaged{suffix}"))
+
+
+def _put_in_place(partial: Path, path: Path) -> None:
+    descriptor = os.open(partial, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    # What an earlier file of this name left behind would be folded into the new one.
+    _beside(path, "-wal").unlink(missing_ok=True)
+    _beside(path, "-shm").unlink(missing_ok=True)
+    os.replace(partial, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def _partial(path: Path) -> Iterator[Path]:
+    """A free name beside ``path``, for a file that is not whole yet; nothing of it stays after the block."""
+    partial = _beside(path, ".partial")
+    with explained(path):
+        _remove(partial)  # of a process that died
+    try:
+        yield partial
+    finally:
+        _remove(partial)
+
+
+def _remove(partial: Path) -> None:
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        _beside(partial, suffix).unlink(missing_ok=True)
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)

@@ -1,0 +1,137 @@
+"""Bring an answer's text into one spelling: the same mathematics, fewer ways to write it.
+
+Nothing here changes what an answer says. What is dropped is layout (``\\left``, ``\\,``, ``$``, ``\\displaystyle``);
+what is unified is spelling (``\\dfrac12`` and ``\\frac{1}{2}``, ``\\mathrm`` and ``\\text``, the minus sign's many
+code points).
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Final
+
+_CHARACTERS: Final = str.maketrans(
+    {
+        "\N{MINUS SIGN}": "-",
+        "\N{EN DASH}": "-",
+        "\N{FULLWIDTH HYPHEN-MINUS}": "-",
+        "\N{FULLWIDTH COMMA}": ",",
+        "\N{FULLWIDTH LEFT PARENTHESIS}": "(",
+        "\N{FULLWIDTH RIGHT PARENTHESIS}": ")",
+        "\N{NO-BREAK SPACE}": " ",
+        "\N{NARROW NO-BREAK SPACE}": " ",
+        "\N{THIN SPACE}": " ",
+        "\N{ZERO WIDTH SPACE}": None,
+        "\N{ZERO WIDTH NON-JOINER}": None,
+        "\N{ZERO WIDTH JOINER}": None,
+        "\N{WORD JOINER}": None,
+        "\N{ZERO WIDTH NO-BREAK SPACE}": None,
+        "\N{MULTIPLICATION SIGN}": r"\times ",
+        "\N{DIVISION SIGN}": r"\div ",
+        "\N{MIDDLE DOT}": r"\cdot ",
+        "\N{DOT OPERATOR}": r"\cdot ",
+        "\N{GREEK SMALL LETTER PI}": r"\pi ",
+        "\N{INFINITY}": r"\infty ",
+        "\N{DEGREE SIGN}": r"^\circ ",
+        "\N{LESS-THAN OR EQUAL TO}": r"\le ",
+        "\N{GREATER-THAN OR EQUAL TO}": r"\ge ",
+        "\N{NOT EQUAL TO}": r"\ne ",
+        "\N{UNION}": r"\cup ",
+        "\N{ELEMENT OF}": r"\in ",
+        "\N{PLUS-MINUS SIGN}": r"\pm ",
+        "\N{EMPTY SET}": r"\emptyset ",
+        "\N{VULGAR FRACTION ONE HALF}": r"\frac{1}{2}",
+        "\N{VULGAR FRACTION ONE QUARTER}": r"\frac{1}{4}",
+        "\N{VULGAR FRACTION THREE QUARTERS}": r"\frac{3}{4}",
+        "\N{SUPERSCRIPT TWO}": "^2",
+        "\N{SUPERSCRIPT THREE}": "^3",
+        "\N{SQUARE ROOT}": r"\sqrt ",
+    }
+)
+
+# Every rule is (what, by what), applied in this order, and none can take more than linear time.
+_RULES: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"\\\$", r"\\dollar "),  # kept for the unit, so that the dollars of math mode can go
+        (r"\$|\\displaystyle(?![A-Za-z])|\\textstyle(?![A-Za-z])|\\limits(?![A-Za-z])", ""),
+        (r"(?<!\\)\\[()\[\]]", ""),  # \( ... \) and \[ ... \], but not the line end \\[2pt]
+        (r"(?<=[0-9])(?:\{,\}|,\\!)(?=[0-9])", ","),  # a comma that TeX is told is no separator
+        (r"\\!", ""),
+        (r"(?<=[0-9])(?:\\,|~|\\ )(?=[0-9]{3}(?![0-9]))", ","),  # 12\,000
+        (r"(?<!\\)\\(?:[,;:> ]|q?quad(?![A-Za-z]))|~", " "),
+        (r"\\(?:left|right|middle|bigl|bigr|Bigl|Bigr|big|Big|biggl|biggr|bigg|Bigg)(?![A-Za-z])\.?", ""),
+        (r"\\lbrace(?![A-Za-z])", r"\\{"),
+        (r"\\rbrace(?![A-Za-z])", r"\\}"),
+        (r"\\(?:dfrac|tfrac|cfrac)(?![A-Za-z])", r"\\frac"),
+        (r"\\(?:text(?:bf|it|rm|normal|sf|tt)|math(?:rm|bf|it|sf)|mbox|hbox|operatorname\*?)\s*(?=\{)", r"\\text"),
+        (r"\\(?:leq|leqslant|le)(?![A-Za-z])", r"\\le "),
+        (r"\\(?:geq|geqslant|ge)(?![A-Za-z])", r"\\ge "),
+        (r"\\(?:neq|ne)(?![A-Za-z])", r"\\ne "),
+        (r"\\(?:lt)(?![A-Za-z])", "<"),
+        (r"\\(?:gt)(?![A-Za-z])", ">"),
+        (r"<=", r"\\le "),
+        (r">=", r"\\ge "),
+        (r"\\(?:varnothing|emptyset)(?![A-Za-z])", r"\\emptyset "),
+        (r"\s*\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![A-Za-z]))|\\degree(?![A-Za-z])", r"\\degree "),
+        (r"\\frac\s*([0-9])\s*([0-9])", r"\\frac{\1}{\2}"),
+        (r"\\frac\s*([0-9a-zA-Z])\s*\{", r"\\frac{\1}{"),
+        (r"\\sqrt\s*([0-9])", r"\\sqrt{\1}"),
+        (r"(?<![A-Za-z\\])(?:infinity|inf)(?![A-Za-z])", r"\\infty "),
+        (r"\\text\s*\{\s*(?:percent|%)\s*\}|\\%|(?<![A-Za-z])(?:percent|percentage)(?![A-Za-z])", "%"),
+        (r"\s+", " "),
+        (r" ,", ","),
+    )
+)
+_BRACED_FRACTION: Final = re.compile(r"(\\frac\{[^{}]*\})\s*([0-9])")
+# A comma keeps the space after it: "1, 234" is two numbers, "1,234" is one.
+_TIGHT: Final = re.compile(r" ?([^\w\s\\,]) ?")
+_AFTER_COMMAND: Final = re.compile(r"(\\[A-Za-z]+) (?![A-Za-z])")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff]")
+
+
+def has_control_characters(text: str) -> bool:
+    """Whether the text holds characters that no answer has a use for; line ends and tabs are allowed."""
+    return _CONTROL.search(text) is not None
+
+
+@lru_cache(maxsize=8192)
+def normalize(text: str) -> str:
+    """The text in one spelling. Callers bound its length.
+
+    >>> normalize(r"$\\dfrac12$.")
+    '\\\\frac{1}{2}'
+    """
+    text = text.strip()
+    if text.isascii() and text.isalnum():
+        return text
+    text = text.translate(_CHARACTERS)
+    for pattern, replacement in _RULES:
+        text = pattern.sub(replacement, text)
+    text = _BRACED_FRACTION.sub(r"\1{\2}", text)
+    text = _AFTER_COMMAND.sub(r"\1", _TIGHT.sub(r"\1", text.strip()))
+    text = text.strip()
+    while text.endswith((".", ",", ";", ":")) and not text.endswith(("\\,", "\\;", "\\:")):
+        text = text[:-1].rstrip()
+    return _without_braces(text)
+
+
+def _without_braces(text: str) -> str:
+    """``{5}`` is ``5``: braces around the whole are grouping."""
+    while text.startswith("{") and text.endswith("}") and balanced(text[1:-1]):
+        text = text[1:-1].strip()
+    return text
+
+
+_BRACE: Final = re.compile(r"\\.|[{}]", re.DOTALL)
+
+
+def balanced(text: str) -> bool:
+    """Whether every brace that groups (not ``\\{``) has its partner."""
+    depth = 0
+    for token in _BRACE.findall(text):
+        depth += (token == "{") - (token == "}")
+        if depth < 0:
+            return False
+    return depth == 0

@@ -1,0 +1,194 @@
+"""Is the answer right? Extraction, the cheap comparison, and math-verify in a worker for what is left."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from lapo_verl.verify.compare import (
+    Other,
+    read,
+    settle_bodies,
+    too_large,
+    variables_differ_in_case,
+    without_left_sides,
+    without_units,
+)
+from lapo_verl.verify.extract import MAX_ANSWER_CHARS, Form, final_answer
+from lapo_verl.verify.normalize import balanced, has_control_characters, normalize
+
+DEFAULT_TIMEOUT_S: Final = 3.0
+# What is sent to a worker: longer or deeper texts are no answers, and parsing them would only burn the time limit.
+_MAX_ALGEBRA_CHARS: Final = 1_000
+_MAX_ALGEBRA_DEPTH: Final = 40
+# math-verify reads "1 2" as 1 + 2. The base of a logarithm, \log_2 8, is no number of its own.
+_TWO_NUMBERS: Final = re.compile(r"(?<![_0-9.])[0-9][0-9.]* [0-9]")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one response."""
+
+    correct: bool
+    answer: str | None  # the final answer as it was written, None where there is none
+    timed_out: bool = False  # a worker was killed or died over it; the answer counts as wrong
+
+
+@dataclass(frozen=True)
+class VerifyCounts:
+    """What this process has verified so far; ``timeouts`` is the source of ``lapo/verify_timeouts``."""
+
+    responses: int = 0
+    no_answer: int = 0
+    slow: int = 0  # asked of a worker
+    timeouts: int = 0
+
+
+_count_lock = threading.Lock()
+_counts = {"responses": 0, "no_answer": 0, "slow": 0, "timeouts": 0}
+
+
+def counts() -> VerifyCounts:
+    """The counts of this process since its start."""
+    with _count_lock:
+        return VerifyCounts(**_counts)
+
+
+def _count(*names: str) -> None:
+    with _count_lock:
+        for name in names:
+            _counts[name] += 1
+
+
+def _fresh_lock() -> None:
+    """In a forked child: another thread of the parent may have held the lock."""
+    global _count_lock
+    _count_lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_fresh_lock)
+
+
+def is_correct(
+    response: str, ground_truth: str, timeout_s: float = DEFAULT_TIMEOUT_S, *, forms: Sequence[Form] = ("boxed",)
+) -> bool:
+    """Whether the final answer of a model's whole response is the ground truth.
+
+    Never raises on what a model wrote, and takes no longer than ``timeout_s`` of a worker's time.
+
+    >>> is_correct(r"Half of it, so $\\boxed{\\frac{1}{2}}$.", "0.5")
+    True
+    """
+    return verify(response, ground_truth, timeout_s, forms=forms).correct
+
+
+def verify(
+    response: str, ground_truth: str, timeout_s: float = DEFAULT_TIMEOUT_S, *, forms: Sequence[Form] = ("boxed",)
+) -> Verdict:
+    """``is_correct`` with what was found: the answer, and whether a worker ran out of time over it."""
+    answer = final_answer(response, forms)
+    if answer is None:
+        _count("responses", "no_answer")
+        return Verdict(False, None)
+    correct, timed_out = _same(answer, ground_truth, timeout_s)
+    _count("responses", *(("timeouts",) if timed_out else ()))
+    return Verdict(correct, answer, timed_out)
+
+
+def _same(answer: str, ground_truth: str, timeout_s: float) -> tuple[bool, bool]:
+    """(same, timed out)"""
+    if len(answer) > MAX_ANSWER_CHARS or has_control_characters(answer):
+        return bool(ground_truth) and answer == ground_truth, False
+    ours, truth = normalize(answer), normalize(_unboxed(ground_truth))
+    if not ours or not truth:
+        return False, False
+    if ours == truth:
+        return True, False
+    pair = without_left_sides(ours, truth)
+    if isinstance(pair, bool):
+        return pair, False
+    verdict = settle_bodies(*pair)
+    if verdict is not None:
+        return verdict, False
+    pair = without_units(*pair)
+    if isinstance(pair, bool):
+        return pair, False
+    if not all(map(_is_algebra, pair)) or too_large(pair[0]) or variables_differ_in_case(*pair):
+        return False, False
+
+    from lapo_verl.verify.pool import AnswerTimeout
+
+    try:
+        return _equal_in_worker(*pair, timeout_s), False
+    except AnswerTimeout:
+        return False, True
+
+
+@lru_cache(maxsize=4096)
+def _equal_in_worker(answer: str, truth: str, timeout_s: float) -> bool:
+    """Remembered, because the rollouts of a group give the same answers; a timeout raises and is not remembered."""
+    from lapo_verl.verify import pool, worker
+
+    _count("slow")
+    return pool.ask(worker.equal, answer, truth, timeout_s=timeout_s)
+
+
+def _is_algebra(text: str) -> bool:
+    """Whether it makes sense to have the text parsed as LaTeX: no code, no prose, no endless nesting."""
+    if len(text) > _MAX_ALGEBRA_CHARS or not balanced(text) or "\\boxed" in text or "\\fbox" in text:
+        return False
+    if any(mark in text for mark in ("`", '"', "#", "@", "__", "??", "//", "\\def", "\\newcommand")):
+        return False
+    if _TWO_NUMBERS.search(text):
+        return False
+    depth = deepest = 0
+    for character in text:
+        depth += (character in "({[") - (character in ")}]")
+        deepest = max(deepest, depth)
+    return deepest <= _MAX_ALGEBRA_DEPTH
+
+
+def _unboxed(ground_truth: str) -> str:
+    """A truth that is given as one whole box is what the box holds."""
+    text = ground_truth.strip()
+    if text.startswith(("\\boxed", "\\fbox")) and text.endswith("}"):
+        return final_answer(text) or ""
+    return text
+
+
+def check_ground_truth(ground_truth: str) -> None:
+    """Raise ValueError, saying why, where no answer could ever be compared with this truth."""
+    if not isinstance(ground_truth, str):
+        raise ValueError(f"the ground truth must be a string, not {type(ground_truth).__name__}")
+    if not ground_truth.strip():
+        raise ValueError("the ground truth is empty")
+    shown = ground_truth if len(ground_truth) <= 60 else ground_truth[:57] + "..."
+    if len(ground_truth) > MAX_ANSWER_CHARS:
+        raise ValueError(f"the ground truth is longer than {MAX_ANSWER_CHARS} characters: {shown!r}")
+    if has_control_characters(ground_truth):
+        raise ValueError(f"the ground truth holds control characters: {shown!r}")
+    text = normalize(_unboxed(ground_truth))
+    if not text:
+        raise ValueError(f"the ground truth says nothing: {shown!r}")
+    if not balanced(text):
+        raise ValueError(f"the ground truth has unbalanced braces: {shown!r}")
+    if "####" in text:
+        raise ValueError(f"the ground truth is a whole solution; give what follows '####': {shown!r}")
+    if not isinstance(read(text), Other):
+        return
+    if not _is_algebra(text):
+        raise ValueError(f"the ground truth cannot be parsed: {shown!r}")
+
+    from lapo_verl.verify import pool, worker
+
+    try:
+        if pool.ask(worker.parses, text, timeout_s=DEFAULT_TIMEOUT_S):
+            return
+    except pool.AnswerTimeout:
+        raise ValueError(f"the ground truth takes too long to parse: {shown!r}") from None
+    raise ValueError(f"the ground truth cannot be parsed: {shown!r}")

@@ -1,0 +1,37 @@
+"""LAPO's replay buffer, which also writes down what lies in the queue when it hands a batch to the trainer.
+
+verl reads ``rm_scores`` from the same queue to compute advantages, and the prompts there are what vLLM was given.
+Loaded by verl by path: ``trainer.v1.sampler.custom_sampler.path``.
+"""
+
+import json
+import os
+from typing import Any
+
+import transfer_queue as tq
+
+from lapo_verl.hooks.replay_buffer import LapoReplayBuffer
+
+
+class RecordingBuffer(LapoReplayBuffer):
+    def sample(self, global_steps: int, partition_id: str, batch_size: int) -> tuple[Any, dict[str, Any]]:
+        batch, metrics = super().sample(global_steps, partition_id, batch_size)
+        fields = ["prompts", "responses", "response_mask", "rm_scores", "extra_fields"]
+        if partition_id == "train":
+            fields.append("lapo")
+        data = tq.kv_batch_get(keys=batch.keys, partition_id=partition_id, select_fields=fields)
+        with open(os.environ["LAPO_TEST_RECORD"], "a") as out:
+            for i, key in enumerate(batch.keys):
+                row = {
+                    "partition": partition_id,
+                    "step": global_steps,
+                    "key": key,
+                    "prompt": data["prompts"][i].tolist(),
+                    "response": data["responses"][i].tolist(),
+                    "mask": data["response_mask"][i].tolist(),
+                    "scores": data["rm_scores"][i].tolist(),
+                    "info": data["extra_fields"][i]["reward_extra_info"],
+                    "lapo": data["lapo"][i] if partition_id == "train" else None,
+                }
+                out.write(json.dumps(row) + "\n")
+        return batch, metrics

@@ -1,0 +1,73 @@
+import math
+
+import pytest
+
+from lapo_verl.hooks.groups import Rollout, score_groups, step_metrics
+from lapo_verl.hooks.settings import LapoSettings
+from lapo_verl.method import DiscoveryConfig, discovery_rewards
+
+DISCOVERY = LapoSettings(stage="discovery")
+INTERNALIZATION = LapoSettings(stage="internalization")
+
+
+def rollout(group: str, correct: bool, tokens: int, budget: float | None = None, **more: bool) -> Rollout:
+    return Rollout(group, f"problem-{group}", budget, correct, tokens, **more)
+
+
+def test_groups_are_rewarded_apart_though_their_rollouts_come_mixed() -> None:
+    rollouts = [rollout("a", True, 100), rollout("b", True, 900), rollout("a", True, 300), rollout("b", False, 50)]
+    first, second = score_groups(rollouts, DISCOVERY)
+    assert first.positions == [0, 2]
+    assert second.positions == [1, 3]
+    assert first.rewards.tolist() == discovery_rewards([True, True], [100, 300], DiscoveryConfig()).tolist()
+    assert second.rewards.tolist() == [1.7, 0.0]
+    assert first.record.correct_lengths == (100, 300)
+    assert second.record.n == 2
+
+
+def test_the_budget_shown_is_the_target() -> None:
+    (group,) = score_groups([rollout("a", True, 500, 500.0), rollout("a", True, 620, 500.0)], INTERNALIZATION)
+    assert group.rewards.tolist() == pytest.approx([1.7, 1 + 0.7 * math.exp(-0.5)])
+    assert group.record.budget_shown == 500.0
+
+
+def test_metrics_by_hand() -> None:
+    rollouts = [
+        rollout("a", True, 100, 120.0),
+        rollout("a", True, 140, 120.0),
+        rollout("a", False, 400, 120.0, truncated=True),
+        rollout("b", False, 60, None, timed_out=True),
+    ]
+    groups = score_groups(rollouts, INTERNALIZATION)
+    before: dict[str, float | None] = {"problem-a": 120.0, "problem-b": None}
+    after: dict[str, float | None] = {"problem-a": 110.0, "problem-b": None}
+    metrics = step_metrics(groups, rollouts, before, after, INTERNALIZATION)
+    assert metrics["lapo/accuracy"] == 0.5
+    assert metrics["lapo/tokens_correct"] == 120
+    assert metrics["lapo/tokens_wrong"] == 230
+    assert metrics["lapo/solved_share"] == 0.5
+    assert metrics["lapo/unsolved_groups"] == 1
+    assert metrics["lapo/newly_solved"] == 0
+    assert metrics["lapo/truncated_share"] == 0.25
+    assert metrics["lapo/verify_timeouts"] == 1
+    assert metrics["lapo/budget_mean"] == 110
+    assert metrics["lapo/budget_change"] == -10
+    assert metrics["lapo/adherence_tokens"] == 20  # |100 - 120| and |140 - 120|
+    assert metrics["lapo/adherence_relative"] == pytest.approx(20 / 120)
+    assert metrics["lapo/length_reward"] == pytest.approx(math.exp(-(20**2) / (2 * 120**2)))
+    assert metrics["lapo/no_signal_share"] == 0.5  # group b: one reward, no advantage
+
+
+def test_a_step_without_a_correct_rollout_has_metrics_too() -> None:
+    rollouts = [rollout("a", False, 10), rollout("a", False, 20)]
+    metrics = step_metrics(score_groups(rollouts, DISCOVERY), rollouts, {"problem-a": None}, {"problem-a": None}, DISCOVERY)
+    assert metrics["lapo/accuracy"] == 0
+    assert "lapo/tokens_correct" not in metrics
+    assert "lapo/budget_mean" not in metrics
+
+
+def test_metric_names_are_averaged_by_verl() -> None:
+    rollouts = [rollout("a", True, 10, 20.0)]
+    metrics = step_metrics(score_groups(rollouts, INTERNALIZATION), rollouts, {}, {"problem-a": 10.0}, INTERNALIZATION)
+    # verl's aggregator takes the maximum, minimum or sum of metrics with such names.
+    assert not [name for name in metrics if any(word in name for word in ("max", "min", "sum", "total"))]
