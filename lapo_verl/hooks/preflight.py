@@ -71,7 +71,7 @@ def check(config: DictConfig) -> list[str]:
 
 def check_plugin(import_module: Callable[[str], Any] = importlib.import_module) -> None:
     """verl swallows a plugin's failure, so it is looked for here."""
-    if PLUGIN in sys.modules:
+    if sys.modules.get(PLUGIN) is not None:
         return
     policy = os.environ.get("VERL_USE_EXTERNAL_PLUGINS", "auto")
     if policy.strip().lower() not in ("auto", "lapo"):

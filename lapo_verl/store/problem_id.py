@@ -21,7 +21,7 @@ def problem_id(data_source: str, prompt: Any, ground_truth: Any) -> str:
         TypeError: a value has no JSON.
 
     >>> problem_id("math", [{"role": "user", "content": "1+1?"}], "2")
-    '...'
+    '1bf1dde153e98a8ba69e5c4b99bbbf8d'
     """
     canonical = json.dumps([data_source, prompt, ground_truth], sort_keys=True, separators=(",", ":"), default=_plain)
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()[:32]

@@ -44,9 +44,7 @@ class Value:
     pi_power: int = 0
 
     def times(self, other: Value) -> Value | None:
-        return _value(
-            self.rational * other.rational, self.radicand * other.radicand, self.pi_power + other.pi_power
-        )
+        return _value(self.rational * other.rational, self.radicand * other.radicand, self.pi_power + other.pi_power)
 
     def inverse(self) -> Value | None:
         if not self.rational:
@@ -211,6 +209,7 @@ _UNITS: Final = (
     ("month", "months"),
     ("year", "years", "yr", "yrs"),
     ("unit", "units"),
+    ("kelvin", "kelvins", "K"),
     ("mph", "miles per hour", "miles/hour", "mi/h"),
     ("km/h", "kmh", "kph", "kilometers per hour", "kilometres per hour"),
     ("m/s", "meters per second", "metres per second"),
@@ -223,7 +222,8 @@ _NO_UNIT: Final = frozenset(
         r"\s+",
         """hundred thousand million billion trillion dozen half third quarter times plus minus over squared cubed or and
         more less fewer than least most about not no none if mod modulo is are to from where factorial point the
-        infinity sqrt pi""",
+        infinity sqrt pi k tens tenths hundredths thousandths hundreds thousands millions billions trillions squares
+        approximately approx around roughly nearly almost wrong incorrect false""",
     )
 )
 _SCALE: Final = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
@@ -327,7 +327,7 @@ class Other:
     text: str
 
 
-Form = Number | Choice | Words | Group | Matrix | Other
+Reading = Number | Choice | Words | Group | Matrix | Other
 
 _CHOICE: Final = re.compile(r"(?:\\text ?\{ ?)?(\()?([A-Ja-j])([).:]*)\}?(?:(?<=[).:}]) ?(.*))?")
 _CHOICE_IN_REST: Final = re.compile(r"(?<![A-Za-z\\])[A-J](?![A-Za-z])")
@@ -345,7 +345,7 @@ _THOUSANDS: Final = re.compile(r"[+-]?(?:\\dollar ?|€|£)?[0-9]{1,3}(?:,[0-9]{
 
 
 @lru_cache(maxsize=16384)
-def read(text: str) -> Form:
+def read(text: str) -> Reading:
     """What the (normalized) text is, as far as its outer form tells."""
     if number := _number(text):
         return number
@@ -467,7 +467,7 @@ class Statement:
 def _statement(text: str, depth: int) -> Statement:
     if match := _MEMBER.fullmatch(text):
         return Statement(match[1], match[2].strip(), 1)
-    items = split(text)
+    items = split(_AND.sub(",", text))
     if "=" not in text or items is None or len(items) > 1:
         return Statement(None, text, 1)
     name: str | None = None
@@ -537,8 +537,43 @@ def settle_bodies(answer: str, truth: str, depth: int = 0) -> bool | None:
     if isinstance(b, Group) and b.brackets == "{}" and len(b.items) == 1:
         return settle(answer, b.items[0], depth + 1)
     if isinstance(a, Other) or isinstance(b, Other):
-        return None
+        terms = _terms(answer)
+        return True if terms is not None and terms == _terms(truth) else None
     return False
+
+
+# What a split at plus and minus would cut in two, or whose reach after a plus is open.
+_NO_SUM: Final = re.compile(
+    r"[|<>=,;:&]|\\(?:sum|prod|int|lim|pm|mp|cup|cap|to|le|ge|ne|in|equiv|approx|mid|text|begin)(?![A-Za-z])|[\^_][+-]"
+)
+_SIGN: Final = re.compile(r"\\[{}]|[()\[\]{}+-]")
+
+
+@lru_cache(maxsize=16384)
+def _terms(text: str) -> tuple[str, ...] | None:
+    """The sorted terms of a plain sum, ``x^2+3x-1``, each with its sign; None where the text is no such sum."""
+    if _NO_SUM.search(text):
+        return None
+    terms: list[str] = []
+    depth, start, sign = 0, 0, "+"
+    for match in _SIGN.finditer(text):
+        token = match.group()
+        if token in "+-":
+            if depth == 0:
+                term = text[start : match.start()].strip()
+                if not term and match.start() > 0:
+                    return None  # two signs in a row, or an operator before this one
+                if term:
+                    terms.append(sign + term)
+                sign, start = token, match.end()
+        else:
+            depth += 1 if token in ("(", "[", "{", "\\{") else -1
+    last = text[start:].strip()
+    if depth or not last or not terms:
+        return None
+    if any(term.endswith(("\\cdot", "\\times", "/", "*", "^", "_")) for term in terms):
+        return None
+    return tuple(sorted([*terms, sign + last]))
 
 
 def _all(verdicts: list[bool | None]) -> bool | None:

@@ -79,6 +79,8 @@ _RULES: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
         (r"\\frac\s*([0-9a-zA-Z])\s*\{", r"\\frac{\1}{"),
         (r"\\sqrt\s*([0-9])", r"\\sqrt{\1}"),
         (r"(?<![A-Za-z\\])(?:infinity|inf)(?![A-Za-z])", r"\\infty "),
+        (r"\\text\s*\{\s*\\infty\s*\}", r"\\infty "),
+        (r"\\(?:boldsymbol|bm|underline)\s*\{([^{}]*)\}", r"\1"),
         (r"\\text\s*\{\s*(?:percent|%)\s*\}|\\%|(?<![A-Za-z])(?:percent|percentage)(?![A-Za-z])", "%"),
         (r"\s+", " "),
         (r" ,", ","),

@@ -25,7 +25,9 @@ from lapo_verl.verify import worker
 if TYPE_CHECKING:
     from pebble import ProcessPool
 
-DEFAULT_WORKERS: Final = max(2, min(4, os.cpu_count() or 1))
+# More than the work needs, so that some hanging answers at once leave a worker for the others. They share the fork
+# server's memory, and an idle one costs next to nothing.
+WORKERS: Final = 4
 _LOOK_SECONDS: Final = 1.0
 
 
@@ -137,7 +139,7 @@ def _start() -> ProcessPool:
     from pebble import ProcessPool
 
     pool = ProcessPool(
-        max_workers=DEFAULT_WORKERS,
+        max_workers=WORKERS,
         initializer=worker.start,
         initargs=(worker.MEMORY_BYTES,),
         context=_WorkerContext(),

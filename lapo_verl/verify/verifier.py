@@ -26,8 +26,12 @@ DEFAULT_TIMEOUT_S: Final = 3.0
 # What is sent to a worker: longer or deeper texts are no answers, and parsing them would only burn the time limit.
 _MAX_ALGEBRA_CHARS: Final = 1_000
 _MAX_ALGEBRA_DEPTH: Final = 40
-# math-verify reads "1 2" as 1 + 2. The base of a logarithm, \log_2 8, is no number of its own.
-_TWO_NUMBERS: Final = re.compile(r"(?<![_0-9.])[0-9][0-9.]* [0-9]")
+# Code, definitions, and dots, which math-verify drops: 3.14\ldots is not 3.14.
+_DOTS: Final = ("\\ldots", "\\dots", "\\cdots", "...")
+_NO_ALGEBRA: Final = ("`", '"', "#", "@", "__", "??", "//", "\\def", "\\newcommand", *_DOTS)
+# math-verify reads "1 2" as 1 + 2, though the base of a logarithm, \log_2 8, is no number of its own; and it drops
+# what hangs on a number, 42_x and 42'.
+_MISREAD: Final = re.compile(r"(?<![_0-9.])[0-9][0-9.]* [0-9]|[0-9][_']")
 
 
 @dataclass(frozen=True)
@@ -142,9 +146,9 @@ def _is_algebra(text: str) -> bool:
     """Whether it makes sense to have the text parsed as LaTeX: no code, no prose, no endless nesting."""
     if len(text) > _MAX_ALGEBRA_CHARS or not balanced(text) or "\\boxed" in text or "\\fbox" in text:
         return False
-    if any(mark in text for mark in ("`", '"', "#", "@", "__", "??", "//", "\\def", "\\newcommand")):
+    if any(mark in text for mark in _NO_ALGEBRA):
         return False
-    if _TWO_NUMBERS.search(text):
+    if _MISREAD.search(text):
         return False
     depth = deepest = 0
     for character in text:

@@ -118,5 +118,3 @@ def _bound_cpu_time(seconds: float) -> None:
     if seconds:
         used = resource.getrusage(resource.RUSAGE_SELF)
         _limit(resource.RLIMIT_CPU, math.ceil(used.ru_utime + used.ru_stime + seconds) + 5)
-
-

@@ -60,7 +60,9 @@ def test_metrics_by_hand() -> None:
 
 def test_a_step_without_a_correct_rollout_has_metrics_too() -> None:
     rollouts = [rollout("a", False, 10), rollout("a", False, 20)]
-    metrics = step_metrics(score_groups(rollouts, DISCOVERY), rollouts, {"problem-a": None}, {"problem-a": None}, DISCOVERY)
+    metrics = step_metrics(
+        score_groups(rollouts, DISCOVERY), rollouts, {"problem-a": None}, {"problem-a": None}, DISCOVERY
+    )
     assert metrics["lapo/accuracy"] == 0
     assert "lapo/tokens_correct" not in metrics
     assert "lapo/budget_mean" not in metrics

@@ -15,7 +15,9 @@ def test_null_means_what_compat_says() -> None:
 
 
 def test_given_values_win_over_the_preset() -> None:
-    settings = LapoSettings.parse({"stage": "discovery", "compat": "reference", "discovery": {"degenerate_band": "in_range"}})
+    settings = LapoSettings.parse(
+        {"stage": "discovery", "compat": "reference", "discovery": {"degenerate_band": "in_range"}}
+    )
     assert settings.discovery.degenerate_band == "in_range"
     assert LapoSettings.parse({"stage": "discovery", "store": "a/b.sqlite"}).store == Path("a/b.sqlite")
 
@@ -48,6 +50,8 @@ def test_bad_values_are_named(node: dict[str, object], message: str) -> None:
 
 
 def test_mistyped_override_names_the_nearest_key() -> None:
-    check_overrides(["lapo.discovery.alpha=1", "data.train_batch_size=4", "--config-name=lapo_discovery", "lapo.store=x"])
+    check_overrides(
+        ["lapo.discovery.alpha=1", "data.train_batch_size=4", "--config-name=lapo_discovery", "lapo.store=x"]
+    )
     with pytest.raises(SettingsError, match=r"did you mean lapo\.discovery\.decay\?"):
         check_overrides(["+lapo.discovery.decai=3"])

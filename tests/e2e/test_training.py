@@ -1,0 +1,180 @@
+"""Both stages and the baseline, trained for real; what reached the trainer is recomputed from the rollouts."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from transformers import AutoTokenizer
+
+from lapo_verl.method import (
+    DiscoveryConfig,
+    InternalizationConfig,
+    discovery_rewards,
+    guidance_text,
+    internalization_rewards,
+)
+from lapo_verl.store import LengthStore
+from lapo_verl.verify import is_correct
+
+RESPONSE_LIMIT = 96
+
+
+@pytest.fixture(scope="module")
+def discovery(run_verl: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Two steps in one go, a checkpoint after each."""
+    folder = tmp_path_factory.mktemp("discovery")
+    return run_verl("lapo_discovery", folder, "trainer.total_training_steps=2", "trainer.save_freq=1", *DECAY)
+
+
+@pytest.fixture(scope="module")
+def internalization(run_verl: Callable[..., Any], discovery: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Stage 2 on stage 1's weights and store: one step and a checkpoint, then resumed for two more."""
+    folder = tmp_path_factory.mktemp("internalization")
+    overrides = (
+        f"actor_rollout_ref.model.path={discovery.weights(2)}",
+        f"lapo.init_from={discovery.store}",
+        "lapo.internalization.sigma=6",
+        "trainer.save_freq=1",
+        # Five rounds over three batches of 8 problems: problems come again within the run.
+        "trainer.total_epochs=5",
+    )
+    first = run_verl("lapo_internalization", folder, "trainer.total_training_steps=1", *overrides)
+    assert first.returncode == 0, first.output[-3000:]
+    return run_verl("lapo_internalization", folder, "trainer.total_training_steps=4", "trainer.test_freq=4", *overrides)
+
+
+DECAY = ("lapo.discovery.decay=8",)
+
+
+def groups_of(rows: list[dict[str, Any]]) -> dict[tuple[int, str], list[dict[str, Any]]]:
+    """The rollouts of each visit: {(step, uid): rows}."""
+    groups: dict[tuple[int, str], list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        groups[row["step"], row["key"].split("_")[0]].append(row)
+    return groups
+
+
+def correct_and_lengths(rows: list[dict[str, Any]]) -> tuple[list[bool], list[int]]:
+    return [bool(row["info"]["acc"]) for row in rows], [sum(row["mask"]) for row in rows]
+
+
+def test_discovery_rewards_are_eq_4(discovery: Any) -> None:
+    assert discovery.returncode == 0, discovery.output[-3000:]
+    groups = groups_of(discovery.recorded())
+    assert len(groups) == 2 * 8
+    for rows in groups.values():
+        expected = discovery_rewards(*correct_and_lengths(rows), DiscoveryConfig(decay=8))
+        assert [sum(row["scores"]) for row in rows] == pytest.approx(expected.tolist())
+        # On the last token, as verl's advantage estimators expect it.
+        assert all(not any(row["scores"][:-1]) for row in rows)
+
+
+def test_rewards_reach_the_end_of_the_step(discovery: Any) -> None:
+    """verl dumps ``rm_scores`` after the update: what it trained on is what the hook wrote."""
+    for step in (1, 2):
+        written = {row["key"]: sum(row["scores"]) for row in discovery.recorded() if row["step"] == step}
+        dumped = {row["uid"]: row["score"] for row in discovery.dump("rollouts", step)}
+        assert dumped == pytest.approx(written)
+
+
+def test_correctness_is_the_verifiers(discovery: Any) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(discovery.weights(2))
+    truths = {row["uid"]: row["gts"] for step in (1, 2) for row in discovery.dump("rollouts", step)}
+    rows = discovery.recorded()
+    verdicts = {bool(row["info"]["acc"]) for row in rows}
+    assert verdicts == {True, False}, "the base model is neither always right nor always wrong"
+    for row in rows:
+        text = tokenizer.decode(row["response"], skip_special_tokens=True)
+        assert bool(row["info"]["acc"]) == is_correct(text, truths[row["key"]])
+        assert row["info"]["tokens"] == sum(row["mask"]) == len(row["response"])
+
+
+def test_the_store_holds_what_was_trained(discovery: Any) -> None:
+    with LengthStore.open(discovery.store, read_only=True) as store:
+        for (step, _), rows in groups_of(discovery.recorded()).items():
+            correct, lengths = correct_and_lengths(rows)
+            (record,) = [r for r in store.history(rows[0]["lapo"]["problem_id"]) if r.step == step]
+            right = sorted(length for length, flag in zip(lengths, correct, strict=True) if flag)
+            assert sorted(record.correct_lengths) == right
+            assert record.n == len(rows)
+            assert record.budget_after == (float(np.median(right)) if right else None)
+
+
+def test_stage_two_shows_the_budget_in_the_prompt(discovery: Any, internalization: Any) -> None:
+    assert internalization.returncode == 0, internalization.output[-3000:]
+    tokenizer = AutoTokenizer.from_pretrained(discovery.weights(2))
+    rows = internalization.recorded()
+    assert {row["step"] for row in rows} == {1, 2, 3, 4}
+    seen_budgets = set()
+    for row in rows:
+        budget = row["lapo"]["budget"]
+        seen_budgets.add(budget)
+        sentence = guidance_text("exact", float(RESPONSE_LIMIT) if budget is None else budget)
+        ids = tokenizer.encode(sentence, add_special_tokens=False)
+        assert row["prompt"][-len(ids) :] == ids
+        assert tokenizer.decode(row["prompt"][: -len(ids)]).endswith("<think>")
+    assert None in seen_budgets, "problems that stage 1 did not visit are unsolved"
+    assert len(seen_budgets) > 3
+
+
+def test_stage_two_rewards_are_eq_6(internalization: Any) -> None:
+    for rows in groups_of(internalization.recorded()).values():
+        budget = rows[0]["lapo"]["budget"]
+        expected = internalization_rewards(*correct_and_lengths(rows), budget, InternalizationConfig(sigma=6))
+        assert [sum(row["scores"]) for row in rows] == pytest.approx(expected.tolist())
+
+
+def test_a_budget_shows_in_the_next_visit_also_after_a_resume(internalization: Any) -> None:
+    """Eq. 8 from one step is what the next visit of the problem was shown, across the resume after step 1."""
+    rows = internalization.recorded()
+    again = 0
+    with LengthStore.open(internalization.store, read_only=True) as store:
+        for problem in {row["lapo"]["problem_id"] for row in rows}:
+            history = [record for record in store.history(problem) if record.stage == "internalization"]
+            shown = {row["step"]: row["lapo"]["budget"] for row in rows if row["lapo"]["problem_id"] == problem}
+            assert {record.step: record.budget_shown for record in history} == shown
+            for earlier, later in itertools.pairwise(history):
+                again += 1
+                assert shown[later.step] == earlier.budget_after
+    assert again > 0
+
+
+def test_validation_has_no_guidance(internalization: Any, inputs: Any) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(inputs.model)
+    rows = internalization.recorded("val")
+    assert len(rows) == 6 * 2
+    assert all(tokenizer.decode(row["prompt"]).endswith("<think>") for row in rows)
+    assert {row["problem_id"] for row in internalization.dump("validation", 4)} != {""}
+
+
+def test_each_checkpoint_has_the_store_as_it_was(discovery: Any, tmp_path: Path) -> None:
+    copy = tmp_path / "store.sqlite"
+    for step in (1, 2):
+        LengthStore.restore(discovery.checkpoints / f"global_step_{step}" / "lapo_store.sqlite", copy)
+        with LengthStore.open(copy, read_only=True) as store:
+            assert store.last_step("discovery") == step
+
+
+def test_metrics_reach_verls_log(discovery: Any, internalization: Any) -> None:
+    for run, step in ((discovery, 2), (internalization, 4)):
+        metrics = run.metrics()[step]
+        assert 0 <= metrics["lapo/accuracy"] <= 1
+        assert metrics["lapo/tokens_correct"] > 0
+        assert metrics["lapo/hook_seconds"] > 0
+    rows = [row for row in discovery.recorded() if row["step"] == 2]
+    assert discovery.metrics()[2]["lapo/accuracy"] == pytest.approx(np.mean([row["info"]["acc"] for row in rows]))
+
+
+def test_acc_only_rewards_correctness_alone(run_verl: Callable[..., Any], tmp_path: Path) -> None:
+    run = run_verl("acc_only", tmp_path, "trainer.total_training_steps=2", "trainer.test_freq=2")
+    assert run.returncode == 0, run.output[-3000:]
+    scores = [row["score"] for step in (1, 2) for row in run.dump("rollouts", step)]
+    assert len(scores) == 2 * 8 * 4
+    assert set(scores) <= {0.0, 1.0}
+    assert not run.store.exists()

@@ -1,0 +1,116 @@
+"""The configs as verl's own command composes them, from another folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = ("lapo_discovery", "lapo_internalization", "acc_only")
+
+
+def compose(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """verl's command with Hydra's ``--cfg job``: prints the composed config and trains nothing."""
+    return subprocess.run(
+        [sys.executable, "-m", "verl.trainer.main_ppo", "--cfg", "job", *arguments],
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_each_config_composes_from_any_folder(name: str, tmp_path: Path) -> None:
+    done = compose(tmp_path, f"--config-name={name}")
+    assert done.returncode == 0, done.stderr
+    config = OmegaConf.create(done.stdout)
+    assert config.algorithm.adv_estimator == "grpo"
+    assert config.reward.reward_manager.module.path == "pkg://lapo_verl.hooks.reward_manager"
+    has_hooks = OmegaConf.select(config, "data.custom_cls.path") is not None
+    assert has_hooks == (name != "acc_only")
+
+
+def test_the_papers_settings_are_the_defaults(tmp_path: Path) -> None:
+    config = OmegaConf.create(compose(tmp_path, "--config-name=lapo_discovery").stdout)
+    assert (config.data.train_batch_size, config.actor_rollout_ref.rollout.n) == (128, 8)
+    assert (config.data.max_prompt_length, config.data.max_response_length) == (1024, 4096)
+    assert config.actor_rollout_ref.rollout.temperature == 1.0
+    assert float(config.actor_rollout_ref.actor.optim.lr) == 1e-6
+    assert float(config.actor_rollout_ref.actor.kl_loss_coef) == 1e-4
+    assert config.actor_rollout_ref.actor.kl_loss_type == "low_var_kl"
+    assert config.trainer.total_epochs == 3
+    validation = config.actor_rollout_ref.rollout.val_kwargs
+    assert (validation.temperature, validation.top_p, validation.do_sample) == (0.6, 0.95, True)
+
+
+def test_platform_and_preset_are_config_groups(tmp_path: Path) -> None:
+    done = compose(
+        tmp_path, "--config-name=lapo_internalization", "platform=cpu", "preset=reference", VERL_PLATFORM="cpu"
+    )
+    config = OmegaConf.create(done.stdout)
+    assert config.trainer.device == "cpu"
+    assert config.lapo.compat == "reference"
+
+
+def test_a_mistyped_lapo_key_names_the_nearest_right_one(tmp_path: Path) -> None:
+    done = compose(tmp_path, "--config-name=lapo_discovery", "lapo.discovery.alhpa=0.5")
+    assert done.returncode == 1
+    assert "unknown key lapo.discovery.alhpa: did you mean lapo.discovery.alpha?" in done.stderr
+
+
+@pytest.mark.parametrize("recipe", ["r1_distill_qwen_1.5b", "deepscaler_1.5b", "cpu_demo", "smollm2_gsm8k"])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_recipes_resolve(recipe: str, name: str, tmp_path: Path) -> None:
+    """Each recipe's script, up to where it would start to train: Hydra prints the config that it asks for."""
+    done = subprocess.run(
+        ["bash", str(ROOT / "recipes" / recipe / "run_stage.sh"), name, "--cfg", "job"],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    config = OmegaConf.create(done.stdout)
+    assert config.lapo.stage == {"lapo_discovery": "discovery", "lapo_internalization": "internalization"}.get(
+        name, name
+    )
+    if recipe.endswith("1.5b"):
+        assert re.search(r"1\.5B", config.actor_rollout_ref.model.path)
+        assert config.trainer.n_gpus_per_node == 4
+        if name == "lapo_internalization":
+            assert config.lapo.init_from.endswith("lapo_store.sqlite")
+
+
+def test_the_wheel_brings_the_configs_and_both_entry_points(tmp_path: Path) -> None:
+    """Built, installed into an empty folder, and resolved from another folder, without the checkout on the path."""
+    wheels = tmp_path / "wheels"
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(wheels), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = wheels.glob("*.whl")
+    site = tmp_path / "site"
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(wheel)]
+    subprocess.run(install, check=True, capture_output=True)
+    # The folder comes before the checkout's editable install.
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    where = subprocess.run(
+        [sys.executable, "-c", "from lapo_verl.paths import hydra_configs, recipes; print(hydra_configs(), recipes())"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert all(Path(path).is_relative_to(site) for path in where)
+    entry_points = next(site.glob("lapo_verl-*.dist-info")).joinpath("entry_points.txt").read_text()
+    assert "lapo = lapo_verl.plugin" in entry_points
+    assert "lapo_verl_cpu = lapo_verl.cpu.vllm_plugin:register" in entry_points
+    done = compose(tmp_path, "--config-name=lapo_discovery", PYTHONPATH=str(site))
+    assert done.returncode == 0, done.stderr
+    assert OmegaConf.create(done.stdout).lapo.stage == "discovery"

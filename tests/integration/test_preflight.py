@@ -1,0 +1,210 @@
+"""Bad input ends verl's own command with one clear message and exit code 1, before Ray starts.
+
+The checks themselves run in this process, on configs composed as verl's command composes them; that the command comes
+to them, and how it ends, is tried on a few.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hydra import compose, initialize_config_module
+
+from lapo_verl.hooks.preflight import check
+from lapo_verl.store import GroupRecord, LengthStore
+
+Refusal = Callable[..., str]
+
+
+def rows(n: int, **changes: Any) -> list[dict[str, Any]]:
+    return [
+        {
+            "prompt": [{"role": "user", "content": f"{i}+1?"}],
+            "data_source": "test",
+            "reward_model": {"style": "rule", "ground_truth": str(i + 1)},
+            "extra_info": {"index": i, "problem_id": f"p{i}"},
+            **changes,
+        }
+        for i in range(n)
+    ]
+
+
+def write(path: Path, content: list[dict[str, Any]]) -> Path:
+    pq.write_table(pa.Table.from_pylist(content), path)
+    return path
+
+
+@pytest.fixture
+def overrides(tmp_path: Path) -> list[str]:
+    """Of a run on good data."""
+    return [
+        "platform=cpu",
+        f"data.train_files={write(tmp_path / 'train.parquet', rows(8))}",
+        f"data.val_files={write(tmp_path / 'val.parquet', rows(2))}",
+        "actor_rollout_ref.model.path=there/is/none",
+        "trainer.default_local_dir=checkpoints",
+    ]
+
+
+def composed(config: str, overrides: list[str]) -> Any:
+    with initialize_config_module("verl.trainer.config", version_base=None):
+        return compose(config, overrides)
+
+
+@pytest.fixture
+def refusal(tmp_path: Path, overrides: list[str], monkeypatch: pytest.MonkeyPatch) -> Refusal:
+    """``refusal(config, *changes)``: the message that the preflight check ends with."""
+    importlib.import_module("lapo_verl.plugin")
+    monkeypatch.setenv("VERL_PLATFORM", "cpu")
+    monkeypatch.chdir(tmp_path)
+
+    def run(config: str, *changes: str) -> str:
+        with pytest.raises((ValueError, OSError, RuntimeError)) as caught:
+            check(composed(config, [*overrides, *changes]))
+        return str(caught.value)
+
+    return run
+
+
+def verl(folder: Path, config: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "verl.trainer.main_ppo", f"--config-name={config}", *arguments],
+        cwd=folder,
+        env={**os.environ, "VERL_PLATFORM": "cpu", **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def ended_with(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    assert done.returncode == 1
+    (message,) = [line for line in done.stderr.splitlines() if line.startswith("lapo: error:")]
+    for word in words:
+        assert word in message
+    assert "ray init kwargs" not in done.stdout
+
+
+def test_plugin_switched_off(tmp_path: Path, overrides: list[str]) -> None:
+    off = {"VERL_USE_EXTERNAL_PLUGINS": "none", "VERL_PLATFORM": ""}
+    done = verl(tmp_path, "lapo_discovery", *overrides[1:], **off)
+    ended_with(done, "did not load LAPO's plugin", "VERL_USE_EXTERNAL_PLUGINS=none", "unset it")
+
+
+def test_plugin_that_fails_to_load(tmp_path: Path, overrides: list[str]) -> None:
+    """verl swallows the failure; the command must not."""
+    broken = tmp_path / "sitecustomize.py"
+    broken.write_text("import sys\nsys.modules['lapo_verl.plugin'] = None\n")
+    done = verl(tmp_path, "acc_only", *overrides[1:], PYTHONPATH=str(tmp_path), VERL_PLATFORM="")
+    ended_with(done, "plugin failed to load", "lapo_verl.plugin")
+
+
+def test_command_ends_before_ray_starts(tmp_path: Path, overrides: list[str]) -> None:
+    ended_with(verl(tmp_path, "lapo_discovery", *overrides, "data.train_files=gone.parquet"), "gone.parquet")
+
+
+def test_good_input_passes(tmp_path: Path, overrides: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    importlib.import_module("lapo_verl.plugin")
+    monkeypatch.setenv("VERL_PLATFORM", "cpu")
+    monkeypatch.chdir(tmp_path)
+    content = [*rows(8), *rows(2)]
+    write(tmp_path / "train.parquet", content)
+    (remark,) = check(composed("lapo_discovery", overrides))
+    assert remark.endswith("train.parquet: 10 rows, 8 problems, 2 exact duplicates merged")
+    (warning, _) = check(composed("lapo_discovery", [*overrides, "actor_rollout_ref.rollout.n=1"]))
+    assert "actor_rollout_ref.rollout.n=1" in warning
+
+
+def says(message: str, *words: str) -> None:
+    for word in words:
+        assert word in message
+
+
+def test_missing_data_file(refusal: Refusal) -> None:
+    says(refusal("lapo_discovery", "data.train_files=gone.parquet"), "gone.parquet: no such data file")
+
+
+def test_empty_data_file(refusal: Refusal, tmp_path: Path) -> None:
+    (tmp_path / "empty.parquet").touch()
+    says(refusal("acc_only", "data.train_files=empty.parquet"), "empty.parquet", "empty")
+
+
+def test_data_file_without_rows(refusal: Refusal, tmp_path: Path) -> None:
+    pq.write_table(pa.Table.from_pylist(rows(1)).slice(0, 0), tmp_path / "none.parquet")
+    says(refusal("lapo_discovery", "data.train_files=none.parquet"), "none.parquet: has no rows")
+
+
+def test_missing_column(refusal: Refusal, tmp_path: Path) -> None:
+    pq.write_table(pa.Table.from_pylist(rows(2)).drop_columns(["reward_model"]), tmp_path / "bad.parquet")
+    says(refusal("lapo_discovery", "data.train_files=bad.parquet"), "bad.parquet", "column 'reward_model' is missing")
+
+
+def test_row_without_ground_truth(refusal: Refusal, tmp_path: Path) -> None:
+    content = [*rows(3), rows(1, reward_model={"style": "rule", "ground_truth": ""})[0]]
+    write(tmp_path / "bad.parquet", content)
+    says(refusal("lapo_discovery", "data.train_files=bad.parquet"), "bad.parquet, row 3", "ground_truth")
+
+
+def test_row_without_prompt(refusal: Refusal, tmp_path: Path) -> None:
+    content = [*rows(1), rows(1, prompt=[])[0]]
+    write(tmp_path / "bad.parquet", content)
+    says(refusal("lapo_discovery", "data.train_files=bad.parquet"), "bad.parquet, row 1", "prompt")
+
+
+def test_two_problems_with_one_id(refusal: Refusal, tmp_path: Path) -> None:
+    content = [*rows(2), {**rows(3)[2], "extra_info": {"index": 2, "problem_id": "p0"}}]
+    write(tmp_path / "bad.parquet", content)
+    says(refusal("lapo_discovery", "data.train_files=bad.parquet"), "row 2", "'p0'")
+
+
+def test_stage_two_without_a_store(refusal: Refusal) -> None:
+    says(refusal("lapo_internalization"), "lapo_store.sqlite", "lapo.store", "set lapo.init_from")
+    says(refusal("lapo_internalization", "lapo.init_from=gone.sqlite"), "gone.sqlite", "lapo.init_from")
+
+
+def test_stage_two_with_an_empty_store(refusal: Refusal, tmp_path: Path) -> None:
+    LengthStore.open(tmp_path / "empty.sqlite").close()
+    says(refusal("lapo_internalization", "lapo.init_from=empty.sqlite"), "empty.sqlite", "is empty")
+
+
+def test_stage_two_with_another_problem_set(refusal: Refusal, tmp_path: Path) -> None:
+    with LengthStore.open(tmp_path / "other.sqlite") as store:
+        store.record_step("discovery", 1, [GroupRecord("p0", 4, (10,), None), GroupRecord("x", 4, (10,), None)])
+    says(refusal("lapo_internalization", "lapo.init_from=other.sqlite"), "does not know 88% of the 8")
+
+
+def test_stage_two_with_dataloader_workers(refusal: Refusal) -> None:
+    says(refusal("lapo_internalization", "data.dataloader_num_workers=2"), "data.dataloader_num_workers=2", "needs 0")
+
+
+def test_value_out_of_range(refusal: Refusal) -> None:
+    says(refusal("lapo_discovery", "lapo.discovery.alpha=-1"), "lapo.discovery.alpha", "-1")
+
+
+def test_too_few_logical_cpus(refusal: Refusal) -> None:
+    says(refusal("lapo_discovery", "ray_kwargs.ray_init.num_cpus=2"), "2 logical CPUs", "ray_kwargs.ray_init.num_cpus=")
+
+
+def test_platform_and_environment_differ(refusal: Refusal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VERL_PLATFORM", "")
+    says(refusal("lapo_discovery"), "VERL_PLATFORM=cpu")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_read_only_output_folder(refusal: Refusal, tmp_path: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0o500)
+    says(refusal("lapo_discovery", "trainer.default_local_dir=locked/run"), "locked/run", "cannot be written to")
+
+
+def test_output_folder_that_cannot_be(refusal: Refusal) -> None:
+    message = refusal("lapo_discovery", "trainer.default_local_dir=train.parquet/run")
+    says(message, "train.parquet/run", "default_local_dir")
