@@ -12,6 +12,24 @@ data_app = typer.Typer(no_args_is_help=True, help="Prepare problem sets in verl'
 app.add_typer(data_app, name="data")
 
 
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,
+)
+def demo(context: typer.Context) -> None:
+    """Train both stages on a small model, on the CPU, and show what changed.
+
+    Example: lapo demo --fast
+    """
+    import subprocess
+    import sys
+
+    from lapo_verl.paths import recipes
+
+    script = recipes() / "cpu_demo" / "demo.py"
+    raise typer.Exit(subprocess.run([sys.executable, str(script), *context.args]).returncode)
+
+
 @data_app.command("gsm8k")
 def data_gsm8k(
     output: Annotated[Path, typer.Option(help="Folder for train.parquet and val.parquet.")],
