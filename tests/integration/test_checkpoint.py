@@ -1,0 +1,125 @@
+"""Which store a run starts with: from scratch, resumed, resumed without a snapshot, and across stages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from lapo_verl.hooks.checkpoint import Checkpoint, StoreSnapshot, open_store, resume_point
+from lapo_verl.hooks.settings import LapoSettings
+from lapo_verl.store import GroupRecord, LengthStore, StoreError
+
+
+def settings(folder: Path, stage: str = "discovery", init_from: Path | None = None) -> LapoSettings:
+    return LapoSettings.parse(
+        {"stage": stage, "store": str(folder / "lapo_store.sqlite"), "init_from": init_from and str(init_from)}
+    )
+
+
+def record(store: LengthStore, stage: str, step: int) -> None:
+    store.record_step(stage, step, [GroupRecord("p", 4, (100 - step, 120 - step), store.budgets(["p"])["p"])])
+
+
+def checkpoint(folder: Path, step: int) -> Checkpoint:
+    """A folder as verl leaves it: the tracker says that the checkpoint is whole."""
+    place = folder / f"global_step_{step}"
+    place.mkdir(parents=True)
+    (folder / "latest_checkpointed_iteration.txt").write_text(str(step))
+    return Checkpoint(place, step)
+
+
+def save(store: LengthStore, place: Checkpoint) -> None:
+    trainer = SimpleNamespace(replay_buffer=SimpleNamespace(store=store))
+    StoreSnapshot().on_save(trainer, place.step, str(place.folder), async_save=False)
+
+
+def steps(store: LengthStore) -> list[tuple[str, int]]:
+    return [(entry.stage, entry.step) for entry in store.history("p")]
+
+
+def test_resume_point_is_verls(tmp_path: Path) -> None:
+    assert resume_point(str(tmp_path), "auto", None) is None
+    place = checkpoint(tmp_path, 7)
+    assert resume_point(str(tmp_path), "auto", None) == place
+    assert resume_point(str(tmp_path), "disable", None) is None
+    checkpoint(tmp_path, 9)
+    assert resume_point(str(tmp_path), "resume_path", str(place.folder)) == place
+    with pytest.raises(ValueError, match="global_step_"):
+        resume_point(str(tmp_path), "resume_path", str(tmp_path))
+
+
+def test_resume_puts_the_store_back_to_the_checkpoint(tmp_path: Path) -> None:
+    with open_store(settings(tmp_path), None) as store:
+        for step in (1, 2):
+            record(store, "discovery", step)
+        place = checkpoint(tmp_path, 2)
+        save(store, place)
+        at_checkpoint = store.budgets(["p"])
+        record(store, "discovery", 3)
+        assert store.budgets(["p"]) != at_checkpoint
+    with open_store(settings(tmp_path), resume_point(str(tmp_path), "auto", None)) as store:
+        assert store.budgets(["p"]) == at_checkpoint
+        assert steps(store) == [("discovery", 1), ("discovery", 2)]
+
+
+def test_resume_from_an_earlier_checkpoint(tmp_path: Path) -> None:
+    with open_store(settings(tmp_path), None) as store:
+        for step in (1, 2, 3):
+            record(store, "discovery", step)
+            save(store, checkpoint(tmp_path, step))
+    early = resume_point(str(tmp_path), "resume_path", str(tmp_path / "global_step_1"))
+    with open_store(settings(tmp_path), early) as store:
+        assert steps(store) == [("discovery", 1)]
+
+
+def test_died_between_verls_checkpoint_and_the_snapshot(tmp_path: Path) -> None:
+    with open_store(settings(tmp_path), None) as store:
+        for step in (1, 2, 3):
+            record(store, "discovery", step)
+        budgets = store.history("p")[1].budget_after
+    place = checkpoint(tmp_path, 2)
+    with open_store(settings(tmp_path), place) as store:
+        assert steps(store) == [("discovery", 1), ("discovery", 2)]
+        assert store.budgets(["p"]) == {"p": budgets}
+
+
+def test_a_checkpoint_that_the_store_does_not_reach_is_refused(tmp_path: Path) -> None:
+    place = checkpoint(tmp_path, 5)
+    with pytest.raises(StoreError, match="resume from another checkpoint"):
+        open_store(settings(tmp_path), place)
+    with open_store(settings(tmp_path), None) as store:
+        record(store, "discovery", 1)
+    with pytest.raises(StoreError, match=r"ends at step 1 .* step 5"):
+        open_store(settings(tmp_path), place)
+
+
+def test_starting_again_keeps_the_earlier_records(tmp_path: Path) -> None:
+    with open_store(settings(tmp_path), None) as store:
+        record(store, "discovery", 1)
+    with open_store(settings(tmp_path), None) as store:
+        assert steps(store) == []
+    with LengthStore.open(tmp_path / "lapo_store.sqlite.old1", read_only=True) as kept:
+        assert steps(kept) == [("discovery", 1)]
+
+
+def test_stage_two_starts_from_a_copy_of_stage_ones_store(tmp_path: Path) -> None:
+    first, second = tmp_path / "one", tmp_path / "two"
+    with open_store(settings(first), None) as store:
+        record(store, "discovery", 1)
+    stage_two = settings(second, "internalization", first / "lapo_store.sqlite")
+    with open_store(stage_two, None) as store:
+        assert store.budgets(["p"]) == {"p": 109.0}
+        record(store, "internalization", 1)
+        save(store, checkpoint(second, 1))
+        record(store, "internalization", 2)
+    with LengthStore.open(first / "lapo_store.sqlite", read_only=True) as store:
+        assert steps(store) == [("discovery", 1)]
+    with open_store(stage_two, resume_point(str(second), "auto", None)) as store:
+        assert steps(store) == [("discovery", 1), ("internalization", 1)]
+
+
+def test_stage_two_without_any_store_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"lapo\.init_from"):
+        open_store(settings(tmp_path, "internalization"), None)

@@ -1,0 +1,110 @@
+"""verl's dataset class with LAPO's column, on the demo's tokenizer and problems."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from lapo_verl.hooks.agent_loop import append_guidance
+from lapo_verl.hooks.dataset import LapoDataset, guidance_sentence
+from lapo_verl.hooks.settings import GuidanceSettings
+from lapo_verl.method import LengthStats
+from lapo_verl.store import GroupRecord, LengthStore
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "recipes" / "cpu_demo"))
+import tokenizer as demo_tokenizer
+import warmup
+
+SETTINGS = warmup.WarmupSettings()
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    return demo_tokenizer.build_tokenizer()
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> DictConfig:
+    warmup.write_parquet(warmup.train_problems(SETTINGS, 2), "train", tmp_path / "train.parquet")
+    warmup.write_parquet(warmup.heldout_problems(SETTINGS)[:4], "heldout", tmp_path / "val.parquet")
+    LengthStore.open(tmp_path / "store.sqlite").close()
+    return OmegaConf.create(
+        {
+            "train_files": str(tmp_path / "train.parquet"),
+            "val_files": str(tmp_path / "val.parquet"),
+            "max_prompt_length": 64,
+            "max_response_length": 96,
+            "cache_dir": str(tmp_path / "cache"),
+            "filter_overlong_prompts": False,
+            "lapo": {"stage": "internalization", "store": str(tmp_path / "store.sqlite")},
+        }
+    )
+
+
+def test_a_row_holds_the_budget_of_the_moment_it_is_fetched(data: DictConfig, tokenizer: Any) -> None:
+    dataset = LapoDataset(data.train_files, tokenizer, data)
+    problem = dataset[0]["lapo"]["problem_id"]
+    assert dataset[0]["lapo"]["budget"] is None
+    with LengthStore.open(data.lapo.store) as store:
+        for step, length in ((1, 50), (2, 40)):
+            store.record_step("internalization", step, [GroupRecord(problem, 4, (length,), None)])
+            row = dataset[0]["lapo"]
+            assert row["budget"] == length
+            assert row["guidance"] == f" I will answer the question with {length} tokens."
+    assert dataset[1]["lapo"]["budget"] is None
+
+
+def test_an_unsolved_problem_is_shown_the_response_limit(data: DictConfig, tokenizer: Any) -> None:
+    dataset = LapoDataset(data.train_files, tokenizer, data)
+    assert dataset[0]["lapo"]["guidance"] == " I will answer the question with 96 tokens."
+    silent = OmegaConf.merge(data, {"lapo": {"guidance": {"unsolved": "silent"}}})
+    assert LapoDataset(data.train_files, tokenizer, silent)[0]["lapo"]["guidance"] == ""
+
+
+def test_discovery_shows_no_guidance(data: DictConfig, tokenizer: Any) -> None:
+    data.lapo.stage = "discovery"
+    assert LapoDataset(data.train_files, tokenizer, data)[0]["lapo"]["guidance"] == ""
+
+
+def test_validation_rows_are_verls(data: DictConfig, tokenizer: Any) -> None:
+    assert "lapo" not in LapoDataset(data.val_files, tokenizer, data)[0]
+
+
+def test_one_file_for_both_is_refused(data: DictConfig, tokenizer: Any) -> None:
+    data.val_files = data.train_files
+    with pytest.raises(ValueError, match="copy of the file"):
+        LapoDataset(data.train_files, tokenizer, data)
+
+
+def test_outside_the_think_block_the_sentence_ends_the_users_turn(data: DictConfig, tokenizer: Any) -> None:
+    data.lapo.guidance = {"place": "outside"}
+    row = LapoDataset(data.train_files, tokenizer, data)[0]
+    assert row["raw_prompt"][-1]["content"].endswith("=? I will answer the question with 96 tokens.")
+    assert row["lapo"]["guidance"] == ""
+
+
+def test_range_names_the_band() -> None:
+    stats = LengthStats.of([100, 200, 300, 400])
+    sentence = guidance_sentence(GuidanceSettings(form="range"), 250.0, stats, 4096)
+    assert sentence == " I will answer the question with 190 to 310 tokens."
+
+
+def test_guidance_tokens_follow_the_prompts_own(tokenizer: Any) -> None:
+    base = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "3+4=?"}], add_generation_prompt=True, tokenize=True, return_dict=False
+    )
+    sentence = " I will answer the question with 37 tokens."
+    guided = append_guidance(base, sentence, tokenizer)
+    assert guided[: len(base)] == base
+    assert guided[len(base) :] == tokenizer.encode(sentence, add_special_tokens=False)
+    assert tokenizer.decode(guided).endswith("<think> I will answer the question with 37 tokens.")
+
+
+def test_a_closed_think_block_is_opened_once(tokenizer: Any) -> None:
+    base = tokenizer.encode("<|user|>3+4=?<|end|><|assistant|>", add_special_tokens=False)
+    text = tokenizer.decode(append_guidance(base, " I will answer", tokenizer))
+    assert text.count("<think>") == 1
