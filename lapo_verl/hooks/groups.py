@@ -133,7 +133,7 @@ def step_metrics(
     _put_mean(
         metrics,
         "lapo/in_band_share",
-        np.concatenate([in_band(g.tokens[g.correct].astype(np.float64), g.stats) for g in solved if g.stats] or [[]]),
+        [flag for g in solved if g.stats for flag in in_band(g.tokens[g.correct].astype(np.float64), g.stats)],
     )
     after = np.array([budget for budget in budgets_after.values() if budget is not None])
     if after.size:

@@ -34,7 +34,7 @@ class _LapoSampling:
         self.settings = LapoSettings.parse(sampler_kwargs.lapo)
         # verl's 2 s between two looks at the queue cost more than a whole step of a small model.
         kwargs["poll_interval"] = self.settings.poll_interval
-        super().__init__(*args, sampler_kwargs=sampler_kwargs, **kwargs)
+        super().__init__(*args, sampler_kwargs=sampler_kwargs, **kwargs)  # type: ignore[call-arg]
         checkpoint = resume_point(
             sampler_kwargs.default_local_dir, sampler_kwargs.resume_mode, sampler_kwargs.resume_from_path
         )

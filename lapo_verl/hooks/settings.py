@@ -82,9 +82,10 @@ class LapoSettings:
         Raises:
             SettingsError: an unknown key (the nearest right one is named) or a value out of range.
         """
-        values = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else dict(node)
-        if not isinstance(values, dict):
-            raise SettingsError(f"lapo must be a mapping of keys, got {values!r}")
+        plain_node = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else node
+        if not isinstance(plain_node, Mapping):
+            raise SettingsError(f"lapo must be a mapping of keys, got {plain_node!r}")
+        values = {str(key): value for key, value in plain_node.items()}
         check_keys("lapo", values)
         compat = values.get("compat", "paper")
         try:

@@ -94,6 +94,8 @@ class Stage:
 
 def main() -> None:
     arguments = _arguments()
+    # So that what runs below is ended in order, as it is on Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
     settings = FAST if arguments.fast else Settings()
     output = Path(arguments.output)
     output.mkdir(parents=True, exist_ok=True)
@@ -214,26 +216,33 @@ def _watch(process: subprocess.Popen[bytes], stage: Stage, metrics: Path) -> Non
         TextColumn("{task.fields[state]}"),
     )
     deadline = time.monotonic() + STAGE_LIMIT
+    shown = ""
     with Progress(*columns, console=console) as progress:
-        bar = progress.add_task(stage.title, total=stage.steps, state="starting verl, Ray and vLLM")
-        while process.poll() is None:
+        bar = progress.add_task(stage.title, total=stage.steps, state="")
+        while True:
+            ended = process.poll() is not None
+            step, state = _state(metrics)
+            progress.update(bar, completed=step, state=state)
+            # A bar shows nothing in a log file until it ends.
+            if not console.is_terminal and state != shown and (step % 5 == 0 or ended):
+                console.print(f"{stage.title}, step {step} of {stage.steps}: {state}")
+                shown = state
+            if ended:
+                return
             if time.monotonic() > deadline:
                 raise SystemExit(f"{stage.title} took more than {STAGE_LIMIT} s and was ended; see {stage.folder}")
-            _show(progress, bar, metrics)
             time.sleep(1)
-        _show(progress, bar, metrics)
 
 
-def _show(progress: Progress, bar: Any, metrics: Path) -> None:
+def _state(metrics: Path) -> tuple[int, str]:
+    """The last step that verl has logged, and what it says of it."""
     steps = read_metrics([metrics]) if metrics.exists() else {}
     trained = {step: values for step, values in steps.items() if "lapo/accuracy" in values}
     if trained:
         step, values = max(trained.items())
         tokens = values.get("lapo/tokens_correct", float("nan"))
-        state = f"accuracy {values['lapo/accuracy']:.0%}, correct rollouts {tokens:.0f} tokens"
-        progress.update(bar, completed=step, state=state)
-    elif steps:
-        progress.update(bar, state="starting model measured, training")
+        return step, f"accuracy {values['lapo/accuracy']:.0%}, correct rollouts {tokens:.0f} tokens"
+    return 0, "starting model measured, training" if steps else "starting verl, Ray and vLLM"
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -72,10 +72,10 @@ class TraceSettings:
     """
 
     wait_probability: float = 0.15
-    check_probabilities: tuple[float, ...] = (0.45, 0.65, 0.8)
+    check_probabilities: tuple[float, ...] = (0.2, 0.5, 0.85)
     max_passes: int = 6
     hard_share: float = 0.3
-    error_probability: float = 0.8
+    error_probability: float = 0.6
 
 
 @dataclass(frozen=True)

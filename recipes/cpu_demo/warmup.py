@@ -60,7 +60,7 @@ class WarmupSettings:
         heldout_per_level, heldout_seed: which problems appear neither here nor in the RL stages' data.
     """
 
-    steps: int = 2200
+    steps: int = 1500
     rows_per_step: int = 64
     micro_batches: int = 4
     learning_rate: float = 2e-3
