@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -30,6 +30,38 @@ def demo(context: typer.Context) -> None:
     raise typer.Exit(subprocess.run([sys.executable, str(script), *context.args]).returncode)
 
 
+@app.command()
+def stats(
+    store: Annotated[Path, typer.Argument(help="A length store: lapo_store.sqlite of a run or a checkpoint.")],
+    export: Annotated[Path | None, typer.Option(help="Write every record to this .parquet, .csv or .jsonl.")] = None,
+    top: Annotated[int, typer.Option(min=0, help="How many of the most changed problems to show.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
+) -> None:
+    """What a run has learned of its problems' lengths. The run may still be writing.
+
+    Example: lapo stats runs/discovery/lapo_store.sqlite --export lengths.parquet
+    """
+    import json
+
+    from rich.console import Console
+
+    from lapo_verl.report import store_stats
+    from lapo_verl.store import LengthStore, StoreError
+
+    try:
+        with LengthStore.open(store, read_only=True) as opened:
+            totals, changed = opened.totals(), store_stats.most_changed(opened, top)
+            exported = store_stats.export(opened, export) if export else None
+    except (StoreError, ValueError, OSError) as error:
+        _fail(error)
+    if as_json:
+        typer.echo(json.dumps({**totals, "most_changed": changed}))
+    else:
+        Console().print(*store_stats.tables(totals, changed), sep="\n")
+    if exported is not None:
+        typer.echo(f"{export}: {exported} records", err=as_json)
+
+
 @data_app.command("gsm8k")
 def data_gsm8k(
     output: Annotated[Path, typer.Option(help="Folder for train.parquet and val.parquet.")],
@@ -54,7 +86,7 @@ def data_gsm8k(
     typer.echo(f"{output / 'val.parquet'}: {validation} problems")
 
 
-def _fail(error: Exception) -> None:
+def _fail(error: Exception) -> NoReturn:
     typer.echo(f"lapo: error: {error}", err=True)
     raise typer.Exit(1) from error
 

@@ -1,0 +1,112 @@
+"""What a length store knows: totals, the problems whose budgets changed most, and an export of every record."""
+
+from __future__ import annotations
+
+import csv
+import heapq
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.table import Table
+
+from lapo_verl.store import LengthStore, Record
+
+ROWS_AT_ONCE = 10_000
+SCHEMA = pa.schema(
+    [
+        ("problem_id", pa.string()),
+        ("stage", pa.string()),
+        ("step", pa.int64()),
+        ("n", pa.int64()),
+        ("correct_lengths", pa.list_(pa.int64())),
+        *((name, pa.float64()) for name in ("low", "high", "median", "mean", "minimum")),
+        ("budget_shown", pa.float64()),
+        ("budget_after", pa.float64()),
+    ]
+)
+
+
+def most_changed(store: LengthStore, count: int) -> list[dict[str, Any]]:
+    """The problems whose budget has moved furthest since it was first known: id, first and last budget in tokens."""
+    first: dict[str, float] = {}
+    last: dict[str, float] = {}
+    for record in store.records():
+        if record.budget_after is not None:
+            first.setdefault(record.problem_id, record.budget_after)
+            last[record.problem_id] = record.budget_after
+    moved = heapq.nlargest(count, last, key=lambda problem: abs(last[problem] - first[problem]))
+    return [{"problem_id": problem, "first": first[problem], "last": last[problem]} for problem in moved]
+
+
+def tables(totals: dict[str, Any], changed: list[dict[str, Any]]) -> Iterator[Table]:
+    """``LengthStore.totals`` and ``most_changed`` for the terminal."""
+    overview = Table("length store", "", show_header=True)
+    for key in ("problems", "solved", "unsolved", "visits"):
+        overview.add_row(key, f"{totals[key]:,}")
+    for stage, steps in totals["steps"].items():
+        overview.add_row(f"steps of {stage}", f"{steps:,}")
+    for percentile, tokens in totals["budget_percentiles"].items():
+        overview.add_row(f"budget, percentile {percentile}", f"{tokens:.1f} tokens")
+    yield overview
+    if changed:
+        table = Table("problem", "first budget", "last budget", "change", title="most changed, tokens")
+        for row in changed:
+            change = row["last"] - row["first"]
+            table.add_row(row["problem_id"], f"{row['first']:.1f}", f"{row['last']:.1f}", f"{change:+.1f}")
+        yield table
+
+
+def export(store: LengthStore, path: Path) -> int:
+    """Write every record to a .parquet, .csv or .jsonl file, by its ending; returns how many there were.
+
+    Raises:
+        ValueError: another ending.
+    """
+    writers: dict[str, Callable[[Iterator[Record], Path], int]] = {
+        ".parquet": _write_parquet,
+        ".csv": _write_csv,
+        ".jsonl": _write_jsonl,
+    }
+    if path.suffix not in writers:
+        raise ValueError(f"{path}: must end in {', '.join(writers)}")
+    return writers[path.suffix](store.records(), path)
+
+
+def _write_parquet(records: Iterator[Record], path: Path) -> int:
+    count = 0
+    with pq.ParquetWriter(path, SCHEMA) as writer:
+        batch: list[dict[str, Any]] = []
+        for record in records:
+            batch.append(asdict(record))
+            count += 1
+            if len(batch) == ROWS_AT_ONCE:
+                writer.write_table(pa.Table.from_pylist(batch, SCHEMA))
+                batch.clear()
+        writer.write_table(pa.Table.from_pylist(batch, SCHEMA))
+    return count
+
+
+def _write_csv(records: Iterator[Record], path: Path) -> int:
+    count = 0
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Record)])
+        writer.writeheader()
+        for record in records:
+            lengths = " ".join(map(str, record.correct_lengths))
+            writer.writerow({**asdict(record), "correct_lengths": lengths})
+            count += 1
+    return count
+
+
+def _write_jsonl(records: Iterator[Record], path: Path) -> int:
+    count = 0
+    with path.open("w", encoding="utf-8") as file:
+        for record in records:
+            file.write(json.dumps(asdict(record)) + "\n")
+            count += 1
+    return count

@@ -1,0 +1,69 @@
+import csv
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from lapo_verl.cli import app
+from lapo_verl.store import GroupRecord, LengthStore
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    path = tmp_path / "lapo_store.sqlite"
+    with LengthStore.open(path) as opened:
+        opened.record_step("discovery", 1, [GroupRecord("a", 4, (100, 200)), GroupRecord("b", 4, ())])
+        opened.record_step("internalization", 1, [GroupRecord("a", 4, (60,), 150.0)])
+        opened.record_step("internalization", 2, [GroupRecord("c", 4, (10,), None)])
+    return path
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["stats", *map(str, arguments)])
+    return result.exit_code, result.output
+
+
+def test_totals_and_most_changed(store: Path) -> None:
+    code, output = run(store, "--json")
+    assert code == 0
+    report = json.loads(output)
+    assert (report["problems"], report["solved"], report["unsolved"], report["visits"]) == (3, 2, 1, 4)
+    assert report["steps"] == {"discovery": 1, "internalization": 2}
+    assert report["most_changed"][0] == {"problem_id": "a", "first": 150.0, "last": 60.0}
+
+
+def test_the_tables_are_shown(store: Path) -> None:
+    code, output = run(store)
+    assert code == 0
+    assert "unsolved" in output
+    assert "-90.0" in output
+
+
+def test_exports_hold_every_record(store: Path, tmp_path: Path) -> None:
+    for suffix in ("parquet", "csv", "jsonl"):
+        code, output = run(store, "--export", tmp_path / f"x.{suffix}")
+        assert code == 0
+        assert "4 records" in output
+    rows = pq.read_table(tmp_path / "x.parquet").to_pylist()
+    assert rows[0]["correct_lengths"] == [100, 200]
+    assert rows[1]["budget_after"] is None
+    assert rows == [json.loads(line) for line in (tmp_path / "x.jsonl").read_text().splitlines()]
+    with (tmp_path / "x.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert [row["problem_id"] for row in table] == ["a", "b", "a", "c"]
+    assert table[0]["correct_lengths"] == "100 200"
+
+
+def test_what_is_no_store_ends_the_command(tmp_path: Path, store: Path) -> None:
+    (tmp_path / "notes.sqlite").write_text("hello")
+    for arguments in (
+        (tmp_path / "gone.sqlite",),
+        (tmp_path / "notes.sqlite",),
+        (store, "--export", tmp_path / "x.xls"),
+    ):
+        code, output = run(*arguments)
+        assert code == 1
+        assert "lapo: error:" in output
+        assert str(arguments[-1]) in output
