@@ -2,69 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-DEMO = ROOT / "recipes" / "cpu_demo"
-RUN_LIMIT = 600
-sys.path.insert(0, str(DEMO))
-
-
-@dataclass(frozen=True)
-class Run:
-    """A finished training: its folder and what its replay buffer handed to the trainer."""
-
-    folder: Path
-    returncode: int
-    output: str
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.folder / "checkpoints"
-
-    @property
-    def store(self) -> Path:
-        return self.checkpoints / "lapo_store.sqlite"
-
-    def weights(self, step: int) -> Path:
-        return self.checkpoints / f"global_step_{step}" / "actor" / "huggingface"
-
-    def recorded(self, partition: str = "train") -> list[dict[str, Any]]:
-        """What the recording buffer wrote down, one entry a rollout."""
-        lines = (self.folder / "record.jsonl").read_text().splitlines()
-        return [row for row in map(json.loads, lines) if row["partition"] == partition]
-
-    def dump(self, name: str, step: int) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in (self.folder / name / f"{step}.jsonl").read_text().splitlines()]
-
-    def metrics(self) -> dict[int, dict[str, float]]:
-        rows = [json.loads(line) for line in (self.folder / "metrics.jsonl").read_text().splitlines()]
-        return {row["step"]: row["data"] for row in rows}
-
-
-@dataclass(frozen=True)
-class Inputs:
-    model: Path
-    train: Path
-    heldout: Path
+import warmup
+from verl_runs import DISCOVERY, RUN_LIMIT, Inputs, Run, end, start_verl
 
 
 @pytest.fixture(scope="session")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
     """The demo's base model, 24 training problems and 6 held-out ones."""
-    import warmup
-
     folder = tmp_path_factory.mktemp("inputs")
     paths = warmup.prepare(folder, show_progress=False)
     for path, rows in ((paths.train, 24), (paths.heldout, 6)):
@@ -87,56 +36,7 @@ def run_verl(inputs: Inputs) -> Callable[..., Run]:
     return run
 
 
-def start_verl(
-    inputs: Inputs, config: str, folder: Path, *overrides: str, env: dict[str, str] | None = None
-) -> subprocess.Popen[bytes]:
-    """Start verl's own command in a process group of its own; its output goes to ``verl.log``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    command = [
-        *(sys.executable, "-m", "verl.trainer.main_ppo", f"--config-name={config}", "platform=cpu"),
-        f"data.train_files={inputs.train}",
-        f"data.val_files={inputs.heldout}",
-        "data.train_batch_size=8",
-        "data.max_prompt_length=64",
-        "data.max_response_length=96",
-        "data.seed=1",
-        f"actor_rollout_ref.model.path={inputs.model}",
-        "actor_rollout_ref.rollout.n=4",
-        "actor_rollout_ref.rollout.val_kwargs.n=2",
-        "actor_rollout_ref.actor.optim.lr=1e-5",
-        "actor_rollout_ref.actor.checkpoint.save_contents=[model,optimizer,extra,hf_model]",
-        "trainer.val_before_train=false",
-        "trainer.logger=[console,file]",
-        f"trainer.default_local_dir={folder}/checkpoints",
-        f"trainer.validation_data_dir={folder}/validation",
-        f"trainer.rollout_data_dir={folder}/rollouts",
-        f"hydra.run.dir={folder}/hydra",
-    ]
-    if config != "acc_only":
-        command += [
-            f"trainer.v1.sampler.custom_sampler.path={ROOT / 'tests' / 'e2e' / 'recording_buffer.py'}",
-            "trainer.v1.sampler.custom_sampler.name=RecordingBuffer",
-        ]
-    environment = {
-        **os.environ,
-        "VERL_PLATFORM": "cpu",
-        "HF_HUB_OFFLINE": "1",
-        "VERL_FILE_LOGGER_PATH": str(folder / "metrics.jsonl"),
-        "LAPO_TEST_RECORD": str(folder / "record.jsonl"),
-        **(env or {}),
-    }
-    with (folder / "verl.log").open("ab") as out:
-        return subprocess.Popen(
-            [*command, *overrides], env=environment, stdout=out, stderr=out, cwd=folder, start_new_session=True
-        )
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    """End the process group that ``start_verl`` started, where it still runs."""
-    for ending in (signal.SIGTERM, signal.SIGKILL):
-        if process.poll() is None:
-            os.killpg(process.pid, ending)
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                continue
+@pytest.fixture(scope="session")
+def discovery(run_verl: Callable[..., Run], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Two steps of stage 1 in one go, a checkpoint after each."""
+    return run_verl("lapo_discovery", tmp_path_factory.mktemp("discovery"), *DISCOVERY)

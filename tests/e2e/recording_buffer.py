@@ -4,6 +4,7 @@ verl reads ``rm_scores`` from the same queue to compute advantages, and the prom
 Loaded by verl by path: ``trainer.v1.sampler.custom_sampler.path``.
 """
 
+import dataclasses
 import json
 import os
 from typing import Any
@@ -14,6 +15,13 @@ from lapo_verl.hooks.replay_buffer import LapoReplayBuffer
 
 
 class RecordingBuffer(LapoReplayBuffer):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Before the first row is read: what the store was put back to.
+        with open(os.environ["LAPO_TEST_RECORD"], "a") as out:
+            records = [dataclasses.asdict(record) for record in self.store.records()]
+            out.write(json.dumps({"partition": "start", "records": records}) + "\n")
+
     def sample(self, global_steps: int, partition_id: str, batch_size: int) -> tuple[Any, dict[str, Any]]:
         batch, metrics = super().sample(global_steps, partition_id, batch_size)
         fields = ["prompts", "responses", "response_mask", "rm_scores", "extra_fields"]

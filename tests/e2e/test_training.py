@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from transformers import AutoTokenizer
+from verl_runs import Inputs, Run
 
 from lapo_verl.method import (
     DiscoveryConfig,
@@ -26,14 +27,7 @@ RESPONSE_LIMIT = 96
 
 
 @pytest.fixture(scope="module")
-def discovery(run_verl: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Two steps in one go, a checkpoint after each."""
-    folder = tmp_path_factory.mktemp("discovery")
-    return run_verl("lapo_discovery", folder, "trainer.total_training_steps=2", "trainer.save_freq=1", *DECAY)
-
-
-@pytest.fixture(scope="module")
-def internalization(run_verl: Callable[..., Any], discovery: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def internalization(run_verl: Callable[..., Run], discovery: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Stage 2 on stage 1's weights and store: one step and a checkpoint, then resumed for two more."""
     folder = tmp_path_factory.mktemp("internalization")
     overrides = (
@@ -49,9 +43,6 @@ def internalization(run_verl: Callable[..., Any], discovery: Any, tmp_path_facto
     return run_verl("lapo_internalization", folder, "trainer.total_training_steps=4", "trainer.test_freq=4", *overrides)
 
 
-DECAY = ("lapo.discovery.decay=8",)
-
-
 def groups_of(rows: list[dict[str, Any]]) -> dict[tuple[int, str], list[dict[str, Any]]]:
     """The rollouts of each visit: {(step, uid): rows}."""
     groups: dict[tuple[int, str], list[dict[str, Any]]] = defaultdict(list)
@@ -64,7 +55,7 @@ def correct_and_lengths(rows: list[dict[str, Any]]) -> tuple[list[bool], list[in
     return [bool(row["info"]["acc"]) for row in rows], [sum(row["mask"]) for row in rows]
 
 
-def test_discovery_rewards_are_eq_4(discovery: Any) -> None:
+def test_discovery_rewards_are_eq_4(discovery: Run) -> None:
     assert discovery.returncode == 0, discovery.output[-3000:]
     groups = groups_of(discovery.recorded())
     assert len(groups) == 2 * 8
@@ -75,7 +66,7 @@ def test_discovery_rewards_are_eq_4(discovery: Any) -> None:
         assert all(not any(row["scores"][:-1]) for row in rows)
 
 
-def test_rewards_reach_the_end_of_the_step(discovery: Any) -> None:
+def test_rewards_reach_the_end_of_the_step(discovery: Run) -> None:
     """verl dumps ``rm_scores`` after the update: what it trained on is what the hook wrote."""
     for step in (1, 2):
         written = {row["key"]: sum(row["scores"]) for row in discovery.recorded() if row["step"] == step}
@@ -83,7 +74,7 @@ def test_rewards_reach_the_end_of_the_step(discovery: Any) -> None:
         assert dumped == pytest.approx(written)
 
 
-def test_correctness_is_the_verifiers(discovery: Any) -> None:
+def test_correctness_is_the_verifiers(discovery: Run) -> None:
     tokenizer = AutoTokenizer.from_pretrained(discovery.weights(2))
     truths = {row["uid"]: row["gts"] for step in (1, 2) for row in discovery.dump("rollouts", step)}
     rows = discovery.recorded()
@@ -95,7 +86,7 @@ def test_correctness_is_the_verifiers(discovery: Any) -> None:
         assert row["info"]["tokens"] == sum(row["mask"]) == len(row["response"])
 
 
-def test_the_store_holds_what_was_trained(discovery: Any) -> None:
+def test_the_store_holds_what_was_trained(discovery: Run) -> None:
     with LengthStore.open(discovery.store, read_only=True) as store:
         for (step, _), rows in groups_of(discovery.recorded()).items():
             correct, lengths = correct_and_lengths(rows)
@@ -106,7 +97,7 @@ def test_the_store_holds_what_was_trained(discovery: Any) -> None:
             assert record.budget_after == (float(np.median(right)) if right else None)
 
 
-def test_stage_two_shows_the_budget_in_the_prompt(discovery: Any, internalization: Any) -> None:
+def test_stage_two_shows_the_budget_in_the_prompt(discovery: Run, internalization: Run) -> None:
     assert internalization.returncode == 0, internalization.output[-3000:]
     tokenizer = AutoTokenizer.from_pretrained(discovery.weights(2))
     rows = internalization.recorded()
@@ -123,14 +114,14 @@ def test_stage_two_shows_the_budget_in_the_prompt(discovery: Any, internalizatio
     assert len(seen_budgets) > 3
 
 
-def test_stage_two_rewards_are_eq_6(internalization: Any) -> None:
+def test_stage_two_rewards_are_eq_6(internalization: Run) -> None:
     for rows in groups_of(internalization.recorded()).values():
         budget = rows[0]["lapo"]["budget"]
         expected = internalization_rewards(*correct_and_lengths(rows), budget, InternalizationConfig(sigma=6))
         assert [sum(row["scores"]) for row in rows] == pytest.approx(expected.tolist())
 
 
-def test_a_budget_shows_in_the_next_visit_also_after_a_resume(internalization: Any) -> None:
+def test_a_budget_shows_in_the_next_visit_also_after_a_resume(internalization: Run) -> None:
     """Eq. 8 from one step is what the next visit of the problem was shown, across the resume after step 1."""
     rows = internalization.recorded()
     again = 0
@@ -145,7 +136,7 @@ def test_a_budget_shows_in_the_next_visit_also_after_a_resume(internalization: A
     assert again > 0
 
 
-def test_validation_has_no_guidance(internalization: Any, inputs: Any) -> None:
+def test_validation_has_no_guidance(internalization: Run, inputs: Inputs) -> None:
     tokenizer = AutoTokenizer.from_pretrained(inputs.model)
     rows = internalization.recorded("val")
     assert len(rows) == 6 * 2
@@ -153,7 +144,7 @@ def test_validation_has_no_guidance(internalization: Any, inputs: Any) -> None:
     assert {row["problem_id"] for row in internalization.dump("validation", 4)} != {""}
 
 
-def test_each_checkpoint_has_the_store_as_it_was(discovery: Any, tmp_path: Path) -> None:
+def test_each_checkpoint_has_the_store_as_it_was(discovery: Run, tmp_path: Path) -> None:
     copy = tmp_path / "store.sqlite"
     for step in (1, 2):
         LengthStore.restore(discovery.checkpoints / f"global_step_{step}" / "lapo_store.sqlite", copy)
@@ -161,7 +152,7 @@ def test_each_checkpoint_has_the_store_as_it_was(discovery: Any, tmp_path: Path)
             assert store.last_step("discovery") == step
 
 
-def test_metrics_reach_verls_log(discovery: Any, internalization: Any) -> None:
+def test_metrics_reach_verls_log(discovery: Run, internalization: Run) -> None:
     for run, step in ((discovery, 2), (internalization, 4)):
         metrics = run.metrics()[step]
         assert 0 <= metrics["lapo/accuracy"] <= 1
@@ -171,7 +162,7 @@ def test_metrics_reach_verls_log(discovery: Any, internalization: Any) -> None:
     assert discovery.metrics()[2]["lapo/accuracy"] == pytest.approx(np.mean([row["info"]["acc"] for row in rows]))
 
 
-def test_acc_only_rewards_correctness_alone(run_verl: Callable[..., Any], tmp_path: Path) -> None:
+def test_acc_only_rewards_correctness_alone(run_verl: Callable[..., Run], tmp_path: Path) -> None:
     run = run_verl("acc_only", tmp_path, "trainer.total_training_steps=2", "trainer.test_freq=2")
     assert run.returncode == 0, run.output[-3000:]
     scores = [row["score"] for step in (1, 2) for row in run.dump("rollouts", step)]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tokenizer as demo_tokenizer
+import warmup
 from omegaconf import DictConfig, OmegaConf
 
 from lapo_verl.hooks.agent_loop import append_guidance
@@ -14,10 +15,6 @@ from lapo_verl.hooks.dataset import LapoDataset, guidance_sentence
 from lapo_verl.hooks.settings import GuidanceSettings
 from lapo_verl.method import LengthStats
 from lapo_verl.store import GroupRecord, LengthStore
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "recipes" / "cpu_demo"))
-import tokenizer as demo_tokenizer
-import warmup
 
 SETTINGS = warmup.WarmupSettings()
 

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tokenizer as demo_tokenizer
 import torch
 from omegaconf import OmegaConf
 from verl import DataProto
 
 from lapo_verl.hooks.reward_manager import LapoRewardManager, correct_from_score
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "recipes" / "cpu_demo"))
-import tokenizer as demo_tokenizer
 
 LIMIT = 12
 
@@ -47,7 +42,7 @@ def score(hook: LapoRewardManager, response: str, truth: str = "7", padding: int
     data = DataProto.from_dict(
         tensors=tensors, non_tensors={key: np.array([value], dtype=object) for key, value in row.items()}
     )
-    return asyncio.new_event_loop().run_until_complete(hook.run_single(data))
+    return hook.loop.run_until_complete(hook.run_single(data))
 
 
 def test_a_right_answer() -> None:

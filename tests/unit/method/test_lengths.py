@@ -39,6 +39,7 @@ def test_band_is_numpys(values: list[int], one: float, other: float) -> None:
     stats = LengthStats.of(values, low, high)
     assert stats is not None
     assert (stats.low, stats.high) == (np.percentile(values, low), np.percentile(values, high))
+    assert stats.median == np.median(values)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,74 @@
+"""A training killed with SIGKILL after a checkpoint, and resumed, against one that was never interrupted.
+
+Compared is what does not depend on sampling, for vLLM's samples differ from run to run: which problems were visited at
+which step (verl restores the data order), how often, that the store the resumed process starts with is, record for
+record, the snapshot of the checkpoint, and that no rollout was recorded twice.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from verl_runs import DISCOVERY, RUN_LIMIT, Inputs, Run, end, start_verl
+
+from lapo_verl.store import LengthStore
+
+
+@pytest.fixture(scope="module")
+def killed_and_resumed(inputs: Inputs, run_verl: Callable[..., Run], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("killed")
+    process = start_verl(inputs, "lapo_discovery", folder, *DISCOVERY)
+    try:
+        wait_for(folder / "checkpoints" / "global_step_1" / "lapo_store.sqlite", process)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    finally:
+        end(process)
+    assert not (folder / "checkpoints" / "global_step_2").exists(), "the kill came too late to interrupt anything"
+    return run_verl("lapo_discovery", folder, *DISCOVERY)
+
+
+def wait_for(path: Path, process: Any) -> None:
+    deadline = time.monotonic() + RUN_LIMIT
+    while not path.exists():
+        assert process.poll() is None, "the training ended by itself"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def visits(store: Path) -> list[tuple[int, str, int]]:
+    with LengthStore.open(store, read_only=True) as opened:
+        return sorted((record.step, record.problem_id, record.n) for record in opened.records())
+
+
+def test_the_same_problems_at_the_same_steps(discovery: Run, killed_and_resumed: Run) -> None:
+    assert killed_and_resumed.returncode == 0, killed_and_resumed.output[-3000:]
+    assert visits(killed_and_resumed.store) == visits(discovery.store)
+    assert {n for _, _, n in visits(killed_and_resumed.store)} == {4}
+
+
+def test_the_resumed_process_starts_with_the_snapshot(killed_and_resumed: Run) -> None:
+    starts = [row["records"] for row in killed_and_resumed.recorded("start")]
+    assert len(starts) == 2, "one start, one resume"
+    snapshot = killed_and_resumed.checkpoints / "global_step_1" / "lapo_store.sqlite"
+    with LengthStore.open(snapshot, read_only=True) as store:
+        expected = [dataclasses.asdict(record) for record in store.records()]
+    assert starts[0] == []
+    assert len(expected) == 8
+    assert [{**row, "correct_lengths": tuple(row["correct_lengths"])} for row in starts[1]] == expected
+
+
+def test_the_last_checkpoint_holds_the_whole_store(killed_and_resumed: Run) -> None:
+    last = killed_and_resumed.checkpoints / "global_step_2" / "lapo_store.sqlite"
+    with (
+        LengthStore.open(last, read_only=True) as one,
+        LengthStore.open(killed_and_resumed.store, read_only=True) as two,
+    ):
+        assert list(one.records()) == list(two.records())
