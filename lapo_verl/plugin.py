@@ -5,15 +5,7 @@ verl finds the hooks themselves through the configs in ``hydra_configs/``, which
 Hydra finds those configs through ``hydra_plugins/lapo_search_path.py``.
 """
 
-import os
+from lapo_verl import cpu
 
-
-def cpu_platform_chosen() -> bool:
-    """Whether this process runs verl on the CPU platform (``VERL_PLATFORM=cpu``)."""
-    return os.environ.get("VERL_PLATFORM", "").strip().lower() == "cpu"
-
-
-if cpu_platform_chosen():
-    from lapo_verl import cpu
-
+if cpu.is_chosen():
     cpu.activate()

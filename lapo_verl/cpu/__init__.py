@@ -1,4 +1,4 @@
-"""What verl and vLLM lack to train on a CPU; loaded only where ``VERL_PLATFORM=cpu``."""
+"""What verl and vLLM lack to train on a CPU; activated only where ``VERL_PLATFORM=cpu``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ ENVIRONMENT = {
     # Ray gives an actor one OpenMP thread; training and generation take turns, so each may use every core.
     "OMP_NUM_THREADS": str(os.cpu_count() or 1),
 }
+
+
+def is_chosen() -> bool:
+    """Whether this process runs verl on the CPU platform (``VERL_PLATFORM=cpu``)."""
+    return os.environ.get("VERL_PLATFORM", "").strip().lower() == "cpu"
 
 
 def activate() -> None:

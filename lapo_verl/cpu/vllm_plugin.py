@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from lapo_verl.plugin import cpu_platform_chosen
+from lapo_verl import cpu
 
 
 def register() -> None:
     """Keep linear weights as they were loaded, so that verl's weight sync finds them again."""
-    if not cpu_platform_chosen():
+    if not cpu.is_chosen():
         return
     from vllm.model_executor.layers import utils
 

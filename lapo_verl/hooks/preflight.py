@@ -17,6 +17,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from lapo_verl import cpu
 from lapo_verl.hooks.rows import check_rows
 from lapo_verl.hooks.settings import LapoSettings
 from lapo_verl.store import LengthStore
@@ -96,11 +97,9 @@ def check_packages() -> None:
 
 def check_platform(config: DictConfig) -> None:
     """The config group and the environment variable have to say the same."""
-    from lapo_verl.plugin import cpu_platform_chosen
-
     if not config.trainer.use_v1:
         raise PreflightError("LAPO needs verl's V1 trainer: trainer.use_v1=true")
-    if (config.trainer.device == "cpu") != cpu_platform_chosen():
+    if (config.trainer.device == "cpu") != cpu.is_chosen():
         chosen = "platform=cpu" if config.trainer.device == "cpu" else "platform=gpu"
         raise PreflightError(
             f"{chosen} does not fit VERL_PLATFORM={os.environ.get('VERL_PLATFORM', '')!r}: to train on a CPU give both "
