@@ -1,8 +1,8 @@
 """What LAPO's part of a training step costs, with few and with very many known problems.
 
-A step is 128 problems x 8 rollouts of 1200 to 2400 tokens: read the budgets, compute the rewards, record the step
-(one transaction, on the disk when it returns). The baseline is the reference scheme, at 10^4 problems: one JSON file
-{prompt: median} that is rewritten under a lock for each group whose budget changes, and lengths found by encoding
+A step is 128 problems x 8 rollouts of 1200 to 2400 tokens: read the budgets, compute rewards and metrics, record the
+step (one transaction, on the disk when it returns). The baseline is the reference scheme, at 10^4 problems: one JSON
+file {prompt: median} that is rewritten under a lock for each group whose budget changes, and lengths found by encoding
 each response's text again, two times. Its dictionary stays in memory here, which the reference reads anew.
 
 The stores are filled in advance, one record a problem, and lie in the system's file cache, as after some steps of a
@@ -31,11 +31,14 @@ from typing import Any
 
 import numpy as np
 
+from lapo_verl.hooks.groups import Rollout, score_groups, step_metrics
+from lapo_verl.hooks.settings import LapoSettings
 from lapo_verl.method import LengthStats, discovery_rewards
-from lapo_verl.store import GroupRecord, LengthStore
+from lapo_verl.store import LengthStore
 
 GROUPS, ROLLOUTS, SHORTEST, LONGEST = 128, 8, 1200, 2400
 CORRECT = 0.6  # share of rollouts
+SETTINGS = LapoSettings(stage="discovery")
 GOAL_STEP_MS, GOAL_RATIO, GOAL_GROWTH, GOAL_BYTES = 50.0, 160.0, 1.2, 64.0
 
 
@@ -81,13 +84,17 @@ def fill(path: Path, problems: int) -> None:
 
 
 def our_step(store: LengthStore, step: int, groups: list[Group]) -> None:
+    """What the replay buffer does between reading the queue and writing to it."""
     names = [problem_name(group.problem) for group in groups]
-    shown = store.budgets(names)
-    records = []
-    for name, group in zip(names, groups, strict=True):
-        discovery_rewards(group.correct, group.lengths)
-        records.append(GroupRecord(name, ROLLOUTS, tuple(group.lengths[group.correct].tolist()), shown[name]))
-    store.record_step("discovery", step, records)
+    before = store.budgets(names)
+    rollouts = [
+        Rollout(name, name, before[name], bool(correct), int(length))
+        for name, group in zip(names, groups, strict=True)
+        for correct, length in zip(group.correct, group.lengths, strict=True)
+    ]
+    scored = score_groups(rollouts, SETTINGS)
+    after = store.record_step("discovery", step, [group.record for group in scored])
+    step_metrics(scored, rollouts, before, after, SETTINGS)
 
 
 class ReferenceScheme:

@@ -19,16 +19,19 @@ COLOURS = ("#7f7f7f", "#0072b2", "#d55e00", "#009e73", "#cc79a7")
 
 
 def draw_lengths(models: Mapping[str, Sequence[Sample]], path: Path) -> None:
-    """Distribution of response lengths of each model, correct and wrong rollouts together."""
-    figure, axes = plt.subplots(figsize=(7, 4))
+    """Distribution of response lengths, correct and wrong rollouts together; one row a model, on one scale."""
+    figure, rows = plt.subplots(len(models), 1, figsize=(7, 1.7 * len(models) + 0.8), sharex=True, squeeze=False)
     longest = max(sample.tokens for samples in models.values() for sample in samples)
     bins = [longest * i / 50 for i in range(51)]
-    for colour, (name, samples) in zip(COLOURS, models.items(), strict=False):
+    for axes, colour, (name, samples) in zip(rows[:, 0], COLOURS, models.items(), strict=False):
         tokens = [sample.tokens for sample in samples]
-        axes.hist(tokens, bins=bins, color=colour, alpha=0.6, label=name)
-        axes.axvline(sum(tokens) / len(tokens), color=colour, linestyle="--", linewidth=1)
-    axes.set(xlabel="response tokens (dashed: mean)", ylabel="samples", title="Response lengths, no guidance")
-    axes.legend()
+        mean = sum(tokens) / len(tokens)
+        axes.hist(tokens, bins=bins, color=colour)
+        axes.axvline(mean, color="black", linestyle="--", linewidth=1)
+        axes.set(ylabel="samples")
+        axes.text(0.98, 0.85, f"{name}: mean {mean:.1f} tokens", transform=axes.transAxes, ha="right", va="top")
+    rows[0, 0].set(title="Response lengths, no guidance")
+    rows[-1, 0].set(xlabel="response tokens")
     _save(figure, path)
 
 
@@ -39,10 +42,12 @@ def draw_levels(models: Mapping[str, Mapping[str, Any]], path: Path) -> None:
         models: {name: summary of ``summary.summarize``}.
     """
     figure, axes = plt.subplots(figsize=(7, 4))
-    for colour, (name, summary) in zip(COLOURS, models.items(), strict=False):
+    # Lines that lie on one another stay visible: each is thinner, and its mark smaller, than the one below.
+    for position, (colour, (name, summary)) in enumerate(zip(COLOURS, models.items(), strict=False)):
         levels = list(summary["by_level"])
         tokens = [summary["by_level"][level]["tokens"] for level in levels]
-        axes.plot(levels, tokens, marker="o", color=colour, label=name)
+        size = max(2, 3 * (len(models) - position))
+        axes.plot(levels, tokens, marker="o", color=colour, label=name, markersize=size + 2, linewidth=size / 2)
     axes.set(xlabel="difficulty level", ylabel="mean response tokens", title="Tokens by difficulty level")
     axes.set_ylim(bottom=0)
     axes.legend()

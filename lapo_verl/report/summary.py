@@ -34,10 +34,10 @@ def comparison_table(models: Mapping[str, Mapping[str, Any]]) -> Table:
     base = next(iter(models.values()))
     table = Table(title="Held-out problems, no guidance")
     for heading in ("", "Pass@1", "tokens", "change"):
-        table.add_column(heading, justify="left" if not heading else "right")
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     levels = list(base["by_level"])
     for level in levels:
-        table.add_column(f"level {level}", justify="right")
+        table.add_column(f"level {level}", justify="right", no_wrap=True)
     for name, summary in models.items():
         change = 100 * (summary["tokens"] / base["tokens"] - 1)
         table.add_row(
@@ -45,9 +45,9 @@ def comparison_table(models: Mapping[str, Mapping[str, Any]]) -> Table:
             f"{summary['pass@1']:.1f} %",
             f"{summary['tokens']:.1f}",
             "" if summary is base else f"{change:+.1f} %",
-            *(f"{part['pass@1']:.0f} % / {part['tokens']:.0f}" for part in summary["by_level"].values()),
+            *(f"{part['pass@1']:.0f} | {part['tokens']:.0f}" for part in summary["by_level"].values()),
         )
-    table.caption = "by level: Pass@1 / mean response tokens" if levels else None
+    table.caption = "by level: Pass@1 in % | mean response tokens" if levels else None
     return table
 
 

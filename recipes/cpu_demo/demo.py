@@ -202,7 +202,9 @@ def report(output: Path, settings: Settings, discovery: Stage, internalization: 
         {stage.title[2:]: read_metrics(stage.metrics_files()) for stage in (discovery, internalization)},
         output / "training.png",
     )
-    console.print(comparison_table(named_summaries))
+    # A log file has no width of its own, and 80 columns would break the table.
+    wide = console if console.is_terminal else Console(width=120)
+    wide.print(comparison_table(named_summaries))
     console.print(f"Trained in {summary['seconds']:.0f} s. Pictures, stores and summary.json are in {output}/.")
 
 
