@@ -70,7 +70,14 @@ class LapoRewardManager(RewardManagerBase):  # type: ignore[misc]
         ground_truth = row["reward_model"]["ground_truth"]
         if self.settings.verifier == "lapo":
             verdict = await self.loop.run_in_executor(
-                None, partial(verify, text, str(ground_truth), timeout_s=self.settings.verify_timeout)
+                None,
+                partial(
+                    verify,
+                    text,
+                    str(ground_truth),
+                    timeout_s=self.settings.verify_timeout,
+                    forms=self.settings.answer_forms,
+                ),
             )
             return verdict.correct, verdict.timed_out
         score = partial(

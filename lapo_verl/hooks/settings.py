@@ -6,14 +6,16 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from omegaconf import DictConfig, OmegaConf
 
 from lapo_verl.method import DiscoveryConfig, InternalizationConfig
 from lapo_verl.method.guidance import check_text
 from lapo_verl.method.lengths import check_choice
+from lapo_verl.verify import Form
 
+ANSWER_FORMS = get_args(Form)
 STAGES = ("discovery", "internalization", "acc_only")
 SettingsT = TypeVar("SettingsT")
 
@@ -58,6 +60,7 @@ class LapoSettings:
     max_unknown_share: float = 0.5
     verifier: Literal["lapo", "verl", "custom"] = "lapo"
     verify_timeout: float = 3.0
+    answer_forms: tuple[Form, ...] = ("boxed",)
     discovery: DiscoveryConfig = field(default_factory=DiscoveryConfig)
     internalization: InternalizationConfig = field(default_factory=InternalizationConfig)
     guidance: GuidanceSettings = field(default_factory=GuidanceSettings)
@@ -67,6 +70,10 @@ class LapoSettings:
         check_choice("verifier", self.verifier, ("lapo", "verl", "custom"))
         _check_range("poll_interval", self.poll_interval, above=0)
         _check_range("verify_timeout", self.verify_timeout, above=0)
+        for form in self.answer_forms:
+            check_choice("answer_forms", form, ANSWER_FORMS)
+        if not self.answer_forms:
+            raise ValueError(f"answer_forms must name at least one of {', '.join(ANSWER_FORMS)}")
         if not 0 <= self.max_unknown_share <= 1:
             raise ValueError(f"max_unknown_share must be in [0, 1], got {self.max_unknown_share}")
 
@@ -96,6 +103,9 @@ class LapoSettings:
         for key in ("store", "init_from"):
             if plain.get(key) is not None:
                 plain[key] = Path(str(plain[key])).expanduser()
+        if "answer_forms" in plain:
+            forms = plain["answer_forms"]
+            plain["answer_forms"] = (forms,) if isinstance(forms, str) else tuple(forms or ())
         try:
             return cls(
                 **plain,

@@ -10,6 +10,7 @@ math-verify in a worker process (``pool``, ``worker``) that is killed when its t
 imports neither sympy nor math-verify: only the workers do.
 """
 
+from lapo_verl.verify.extract import Form
 from lapo_verl.verify.verifier import (
     DEFAULT_TIMEOUT_S,
     Verdict,
@@ -22,6 +23,7 @@ from lapo_verl.verify.verifier import (
 
 __all__ = [
     "DEFAULT_TIMEOUT_S",
+    "Form",
     "Verdict",
     "VerifyCounts",
     "check_ground_truth",

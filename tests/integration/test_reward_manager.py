@@ -16,10 +16,10 @@ from lapo_verl.hooks.reward_manager import LapoRewardManager, correct_from_score
 LIMIT = 12
 
 
-def manager(verifier: str = "lapo", compute_score: Any = None) -> LapoRewardManager:
+def manager(verifier: str = "lapo", compute_score: Any = None, **lapo: Any) -> LapoRewardManager:
     config = OmegaConf.create(
         {
-            "lapo": {"stage": "discovery", "verifier": verifier},
+            "lapo": {"stage": "discovery", "verifier": verifier, **lapo},
             "data": {"max_response_length": LIMIT},
             "reward": {"custom_reward_function": {"path": "scores.py"}},
         }
@@ -61,6 +61,13 @@ def test_a_right_answer() -> None:
 
 def test_a_wrong_answer() -> None:
     assert score(manager(), "3+4=8</think>\\boxed{8}<|end|>")["reward_score"] == 0.0
+
+
+def test_other_forms_of_the_answer_are_asked_for() -> None:
+    row = {"reward_model": {"ground_truth": "7"}}
+    for forms, correct in ((["boxed"], False), (["boxed", "sentence"], True), ("hash", False)):
+        hook = manager(answer_forms=forms)
+        assert hook.loop.run_until_complete(hook._judge("So the answer is 7.", row)) == (correct, False)
 
 
 def test_cut_off_at_the_response_limit() -> None:

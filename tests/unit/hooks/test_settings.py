@@ -41,6 +41,8 @@ def test_every_key_of_the_base_config_is_known_and_every_known_key_is_there() ->
         ({"stage": "discovery", "compat": "papr"}, r"lapo\.compat"),
         ({"stage": "stage1"}, r"lapo\.stage"),
         ({"stage": "discovery", "poll_interval": 0}, r"lapo\.poll_interval"),
+        ({"stage": "discovery", "answer_forms": ["bxed"]}, r"lapo\.answer_forms.*'bxed'"),
+        ({"stage": "discovery", "answer_forms": []}, r"lapo\.answer_forms"),
         ({"stage": "discovery", "verifier": "mine"}, r"lapo\.verifier"),
     ],
 )
