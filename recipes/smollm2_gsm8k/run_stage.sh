@@ -15,6 +15,7 @@ STEPS=${STEPS:-2}
 export VERL_PLATFORM=cpu
 export HF_HUB_OFFLINE=1
 
+# The weight-sync bucket has to hold the largest tensor: the embedding has 113 MB.
 python3 -m verl.trainer.main_ppo \
     --config-name="${CONFIG}" \
     platform=cpu \
@@ -30,6 +31,7 @@ python3 -m verl.trainer.main_ppo \
     actor_rollout_ref.actor.ppo_max_token_len_per_gpu=2048 \
     actor_rollout_ref.actor.checkpoint.save_contents='[model,optimizer,extra,hf_model]' \
     actor_rollout_ref.rollout.n=4 \
+    actor_rollout_ref.rollout.checkpoint_engine.update_weights_bucket_megabytes=256 \
     actor_rollout_ref.rollout.val_kwargs.n=1 \
     trainer.total_training_steps="${STEPS}" \
     trainer.save_freq=1 \
