@@ -66,7 +66,7 @@ def check(config: DictConfig) -> list[str]:
     for path in _files(config.data.val_files):
         check_rows(path, settings.verifier == "lapo")
     if settings.stage == "internalization":
-        check_stage_two(config, settings, problems)
+        remarks += check_stage_two(config, settings, problems)
     return remarks
 
 
@@ -155,13 +155,13 @@ def check_rollouts(config: DictConfig, settings: LapoSettings) -> list[str]:
     return []
 
 
-def check_stage_two(config: DictConfig, settings: LapoSettings, problems: set[str]) -> None:
-    """Stage 2 from scratch needs a store that knows these problems."""
+def check_stage_two(config: DictConfig, settings: LapoSettings, problems: set[str]) -> list[str]:
+    """Stage 2 from scratch needs a store that was made with these problems."""
     from lapo_verl.hooks.checkpoint import resume_point
 
     trainer = config.trainer
     if resume_point(str(trainer.default_local_dir), trainer.resume_mode, trainer.resume_from_path) is not None:
-        return
+        return []
     source = settings.init_from or settings.store
     key = "lapo.init_from" if settings.init_from else "lapo.store"
     if not source.exists():
@@ -170,16 +170,20 @@ def check_stage_two(config: DictConfig, settings: LapoSettings, problems: set[st
             "to the lapo_store.sqlite of the Discovery run"
         )
     with LengthStore.open(source, read_only=True) as store:
-        known = store.known(problems)
-        if store.totals()["problems"] == 0:
-            raise PreflightError(f"{source} ({key}) is empty: stage 1 recorded no step in it")
-    unknown = 1 - len(known) / len(problems)
+        known, recorded = len(store.known(problems)), int(store.totals()["problems"])
+    if recorded == 0:
+        raise PreflightError(f"{source} ({key}) is empty: stage 1 recorded no step in it")
+    # A short stage 1 visits a part of the problems only: the smaller of the two sets should lie in the other.
+    unknown = 1 - known / min(recorded, len(problems))
     if unknown > settings.max_unknown_share:
         raise PreflightError(
-            f"{source} ({key}) does not know {unknown:.0%} of the {len(problems)} training problems: it was made with "
-            "another problem set. Train on stage 1's problems, or raise lapo.max_unknown_share (unknown problems count "
-            "as unsolved)"
+            f"{source} ({key}) was made with another problem set: of its {recorded} problems and the {len(problems)} "
+            f"training problems {known} are the same, {unknown:.0%} unknown. Train on stage 1's problems, or raise "
+            "lapo.max_unknown_share (unknown problems count as unsolved)"
         )
+    if known == len(problems):
+        return []
+    return [f"{source}: knows {known} of the {len(problems)} training problems; the others count as unsolved"]
 
 
 def _files(value: Any) -> list[Path]:

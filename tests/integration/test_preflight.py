@@ -178,8 +178,21 @@ def test_stage_two_with_an_empty_store(refusal: Refusal, tmp_path: Path) -> None
 
 def test_stage_two_with_another_problem_set(refusal: Refusal, tmp_path: Path) -> None:
     with LengthStore.open(tmp_path / "other.sqlite") as store:
-        store.record_step("discovery", 1, [GroupRecord("p0", 4, (10,), None), GroupRecord("x", 4, (10,), None)])
-    says(refusal("lapo_internalization", "lapo.init_from=other.sqlite"), "does not know 88% of the 8")
+        store.record_step("discovery", 1, [GroupRecord(q, 4, (10,), None) for q in ("p0", "x", "y", "z")])
+    message = refusal("lapo_internalization", "lapo.init_from=other.sqlite")
+    says(message, "other.sqlite", "another problem set", "75% unknown")
+
+
+def test_a_short_stage_one_is_no_other_problem_set(
+    tmp_path: Path, overrides: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    importlib.import_module("lapo_verl.plugin")
+    monkeypatch.setenv("VERL_PLATFORM", "cpu")
+    monkeypatch.chdir(tmp_path)
+    with LengthStore.open(tmp_path / "short.sqlite") as store:
+        store.record_step("discovery", 1, [GroupRecord("p0", 4, (10,), None)])
+    (_, remark) = check(composed("lapo_internalization", [*overrides, "lapo.init_from=short.sqlite"]))
+    assert "knows 1 of the 8 training problems" in remark
 
 
 def test_stage_two_with_dataloader_workers(refusal: Refusal) -> None:
