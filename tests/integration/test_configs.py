@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,12 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ("lapo_discovery", "lapo_internalization", "acc_only")
 
 
-def compose(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def compose(
+    folder: Path, *arguments: str, python: str = sys.executable, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """verl's command with Hydra's ``--cfg job``: prints the composed config and trains nothing."""
     return subprocess.run(
-        [sys.executable, "-m", "verl.trainer.main_ppo", "--cfg", "job", *arguments],
+        [python, "-m", "verl.trainer.main_ppo", "--cfg", "job", *arguments],
         cwd=folder,
         env={**os.environ, **environment},
         capture_output=True,
@@ -89,28 +92,26 @@ def test_recipes_resolve(recipe: str, name: str, tmp_path: Path) -> None:
 
 
 def test_the_wheel_brings_the_configs_and_both_entry_points(tmp_path: Path) -> None:
-    """Built, installed into an empty folder, and resolved from another folder, without the checkout on the path."""
-    wheels = tmp_path / "wheels"
+    """Built, installed into an empty environment that does not see the checkout, and resolved from another folder."""
+    wheels, environment = tmp_path / "wheels", tmp_path / "env"
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(wheels), str(ROOT)]
     subprocess.run(build, check=True, capture_output=True)
     (wheel,) = wheels.glob("*.whl")
-    site = tmp_path / "site"
-    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(wheel)]
-    subprocess.run(install, check=True, capture_output=True)
-    # The folder comes before the checkout's editable install.
-    environment = {**os.environ, "PYTHONPATH": str(site)}
-    where = subprocess.run(
-        [sys.executable, "-c", "from lapo_verl.paths import hydra_configs, recipes; print(hydra_configs(), recipes())"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split()
-    assert all(Path(path).is_relative_to(site) for path in where)
+    subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
+    python = environment / "bin" / "python"
+    subprocess.run(
+        [python, "-m", "pip", "install", "--quiet", "--no-deps", str(wheel)], check=True, capture_output=True
+    )
+    (site,) = environment.glob("lib/python*/site-packages")
+    # verl and the rest, but not the checkout: the .pth file of its editable install is not followed from here.
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+
+    show = "from lapo_verl.paths import hydra_configs, recipes; print(hydra_configs(), recipes())"
+    folders = subprocess.run([python, "-c", show], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert all(Path(folder).is_relative_to(site) for folder in folders.split())
     entry_points = next(site.glob("lapo_verl-*.dist-info")).joinpath("entry_points.txt").read_text()
     assert "lapo = lapo_verl.plugin" in entry_points
     assert "lapo_verl_cpu = lapo_verl.cpu.vllm_plugin:register" in entry_points
-    done = compose(tmp_path, "--config-name=lapo_discovery", PYTHONPATH=str(site))
+    done = compose(tmp_path, "--config-name=lapo_discovery", python=str(python))
     assert done.returncode == 0, done.stderr
     assert OmegaConf.create(done.stdout).lapo.stage == "discovery"

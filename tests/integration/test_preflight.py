@@ -7,6 +7,7 @@ to them, and how it ends, is tried on a few.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -221,3 +222,10 @@ def test_read_only_output_folder(refusal: Refusal, tmp_path: Path) -> None:
 def test_output_folder_that_cannot_be(refusal: Refusal) -> None:
     message = refusal("lapo_discovery", "trainer.default_local_dir=train.parquet/run")
     says(message, "train.parquet/run", "default_local_dir")
+
+
+@pytest.mark.parametrize("module", ["vllm", "transfer_queue"])
+def test_packages_that_are_not_installed(refusal: Refusal, monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == module else find_spec(name))
+    says(refusal("lapo_discovery"), "is not installed", "pip install")
