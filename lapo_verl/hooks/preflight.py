@@ -57,8 +57,9 @@ def check(config: DictConfig) -> list[str]:
     check_writable(Path(str(config.trainer.default_local_dir)))
     remarks = check_rollouts(config, settings)
     problems: set[str] = set()
+    seen: dict[str, str] = {}
     for path in _files(config.data.train_files):
-        counts = check_rows(path, settings.verifier == "lapo")
+        counts = check_rows(path, settings.verifier == "lapo", seen)
         rows = sum(counts.values())
         merged = f", {rows - len(counts)} exact duplicates merged" if rows > len(counts) else ""
         remarks.append(f"{path}: {rows} rows, {len(counts)} problems{merged}")

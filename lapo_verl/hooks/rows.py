@@ -49,17 +49,18 @@ def read_rows(path: Path, columns: Iterable[str] = (*REQUIRED_COLUMNS, "extra_in
         yield from batch.to_pylist()
 
 
-def check_rows(path: Path, ground_truths: bool = True) -> dict[str, int]:
+def check_rows(path: Path, ground_truths: bool = True, seen: dict[str, str] | None = None) -> dict[str, int]:
     """Check every row of a data file; returns {problem id: number of rows}, so duplicates have a count above 1.
 
     Args:
         ground_truths: whether LAPO's verifier will read them and must be able to.
+        seen: {problem id: hash of the problem} of the files before, which go with this one; this one's are added.
 
     Raises:
         DataError: a row without prompt or ground truth, or two different problems under one id.
     """
     counts: dict[str, int] = {}
-    seen: dict[str, str] = {}
+    seen = {} if seen is None else seen
     for index, row in enumerate(read_rows(path)):
         _check_row(path, index, row, ground_truths)
         identifier = row_problem_id(row)
@@ -68,7 +69,7 @@ def check_rows(path: Path, ground_truths: bool = True) -> dict[str, int]:
         )
         if seen.setdefault(identifier, content) != content:
             raise DataError(
-                f"{path}, row {index}: another problem of this file has the same extra_info.problem_id "
+                f"{path}, row {index}: another problem has the same extra_info.problem_id "
                 f"{identifier!r}; give each problem an id of its own, or leave the field out"
             )
         counts[identifier] = counts.get(identifier, 0) + 1

@@ -102,8 +102,10 @@ def main() -> None:
 
     paths = prepare(output, retrain=arguments.retrain)
     heldout = shorten(paths.heldout, settings.heldout_per_level)
-    discovery = Stage("1 Discovery", "lapo_discovery", output / "discovery", settings.steps)
-    internalization = Stage("2 Internalization", "lapo_internalization", output / "internalization", settings.steps)
+    # Apart, so that the one demo does not make the other train again.
+    stages = output / "fast" if arguments.fast else output
+    discovery = Stage("1 Discovery", "lapo_discovery", stages / "discovery", settings.steps)
+    internalization = Stage("2 Internalization", "lapo_internalization", stages / "internalization", settings.steps)
 
     train(discovery, settings, paths, heldout, paths.model, settings.discovery_lr)
     train(

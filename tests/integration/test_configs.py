@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
+from verl.trainer.ppo.utils import need_critic, need_reference_policy
+from verl.utils.config import validate_config
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ("lapo_discovery", "lapo_internalization", "acc_only")
@@ -89,6 +91,8 @@ def test_recipes_resolve(recipe: str, name: str, tmp_path: Path) -> None:
         assert config.trainer.n_gpus_per_node == 4
         if name == "lapo_internalization":
             assert config.lapo.init_from.endswith("lapo_store.sqlite")
+    # What verl itself checks before it starts.
+    validate_config(config, use_reference_policy=need_reference_policy(config), use_critic=need_critic(config))
 
 
 def test_the_wheel_brings_the_configs_and_both_entry_points(tmp_path: Path) -> None:

@@ -167,6 +167,13 @@ def test_two_problems_with_one_id(refusal: Refusal, tmp_path: Path) -> None:
     says(refusal("lapo_discovery", "data.train_files=bad.parquet"), "row 2", "'p0'")
 
 
+def test_two_files_with_one_id(refusal: Refusal, tmp_path: Path) -> None:
+    content = [{**rows(3)[2], "extra_info": {"index": 2, "problem_id": "p0"}}]
+    other = write(tmp_path / "other.parquet", content)
+    message = refusal("lapo_discovery", f"data.train_files=[{tmp_path / 'train.parquet'},{other}]")
+    says(message, "other.parquet, row 0", "'p0'")
+
+
 def test_stage_two_without_a_store(refusal: Refusal) -> None:
     says(refusal("lapo_internalization"), "lapo_store.sqlite", "lapo.store", "set lapo.init_from")
     says(refusal("lapo_internalization", "lapo.init_from=gone.sqlite"), "gone.sqlite", "lapo.init_from")
