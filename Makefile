@@ -8,7 +8,7 @@ export HF_HUB_OFFLINE ?= 1
 
 .PHONY: demo test setup lint types unit integration e2e clean
 
-# FAST=1 is the five-minute demo.
+# FAST=1 is the short demo.
 demo: $(READY)
 	$(BIN)/lapo demo $(if $(FAST),--fast)
 

@@ -277,7 +277,7 @@ def _forget_other_settings(stage: Stage, settings: Settings) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], prog="lapo demo")
     parser.add_argument("--output", default="outputs/demo", help="folder of everything that it makes")
-    parser.add_argument("--fast", action="store_true", help="eight steps a stage and fewer problems: five minutes")
+    parser.add_argument("--fast", action="store_true", help="eight steps a stage and fewer problems")
     parser.add_argument("--retrain", action="store_true", help="train the base model instead of using the shipped one")
     return parser.parse_args()
 
