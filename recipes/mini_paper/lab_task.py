@@ -45,11 +45,11 @@ OPENERS = {" check": 0.6, " wait": 0.15, " let me check": 0.1, " first": 0.07, "
 # The word that a trace begins with, and how it checks: the probability that a link's digit is checked, and that a
 # check is followed by another one of the same digit. All are as frequent, at any temperature.
 STYLES = {
-    " quick": (0.5, 0.0),
-    " plain": (0.65, 0.05),
-    " steady": (0.75, 0.1),
-    " careful": (0.9, 0.3),
-    " thorough": (0.97, 0.8),
+    " quick": (0.65, 0.1),
+    " plain": (0.78, 0.3),
+    " steady": (0.85, 0.45),
+    " careful": (0.92, 0.65),
+    " thorough": (0.98, 0.88),
 }
 
 # Tokens of the shortest response, of the shortest check that confirms, and what a check that repairs has more.
@@ -115,7 +115,7 @@ class TraceSettings:
     """
 
     styles: Mapping[str, tuple[float, float]] = field(default_factory=lambda: dict(STYLES))
-    max_checks_of_link: int = 4
+    max_checks_of_link: int = 5
     conclusion_share: float = 0.5
 
 
