@@ -8,7 +8,7 @@ how many links are forks, and how clear they are; the shortest response has the 
 A response is ``<trace></think>\\boxed{57}``; the prompt has opened the think block already. A trace goes through the
 links and writes for each its letter, its digit and both sums so far, the one just added to last. It may check before:
 
-     steady:                                          how much it is going to check, in a word
+     steady:                                          how often it is going to check again, in a word
     a303                                              no check, the shortest
     b2 check2*3=6,6 ok32                              a check that confirms
     b7 wait7*3=1,6 no alternatively232                a check that finds an error and repairs it
@@ -42,15 +42,10 @@ AMBIGUOUS_SHARE = {1: 0.0, 2: 0.04, 3: 0.07, 4: 0.1, 5: 0.5, 6: 0.5, 7: 0.5}
 # How a check begins, and how often so; the last says the whole link again. One is far more frequent than the others,
 # so that sampling at a lower temperature does not check less.
 OPENERS = {" check": 0.6, " wait": 0.15, " let me check": 0.1, " first": 0.07, " given {link}:": 0.08}
-# The word that a trace begins with, and how it checks: the probability that a link's digit is checked, and that a
-# check is followed by another one of the same digit. All are as frequent, at any temperature.
-STYLES = {
-    " quick": (0.65, 0.1),
-    " plain": (0.78, 0.3),
-    " steady": (0.85, 0.45),
-    " careful": (0.92, 0.65),
-    " thorough": (0.98, 0.88),
-}
+# The word that a trace begins with, and the probability that a check is followed by another one of the same digit.
+# All are as frequent, at any temperature. Whether a digit is checked at all does not depend on them: a style makes a
+# trace longer, and not righter.
+STYLES = {" quick": 0.05, " plain": 0.3, " steady": 0.45, " careful": 0.72, " thorough": 0.92}
 
 # Tokens of the shortest response, of the shortest check that confirms, and what a check that repairs has more.
 SHORTEST, CHECK, REPAIR = 32, 9, 2
@@ -109,12 +104,14 @@ class TraceSettings:
     """How verbose the traces are, whatever the problem.
 
     Attributes:
-        styles: the words that traces begin with, as in ``STYLES``.
+        check: the probability that a digit is checked.
+        styles: the words that traces begin with, and the probability of each further check, as in ``STYLES``.
         max_checks_of_link: no link is checked more often; it bounds the tail, so that hardly any response is truncated.
         conclusion_share: share of the traces that say their result before the box.
     """
 
-    styles: Mapping[str, tuple[float, float]] = field(default_factory=lambda: dict(STYLES))
+    check: float = 0.85
+    styles: Mapping[str, float] = field(default_factory=lambda: dict(STYLES))
     max_checks_of_link: int = 5
     conclusion_share: float = 0.5
 
@@ -189,13 +186,12 @@ def draw_problems(
 def draw_trace(rng: random.Random, problem: Problem, settings: TraceSettings) -> Trace:
     """One reasoning trace; how much it checks does not depend on the problem."""
     style = rng.choice(list(settings.styles))
-    check, again = settings.styles[style]
     text, sums, digits = style + ":", (0, 0), []
     for letter, link in zip(LETTERS, problem.links, strict=True):
         digit = rng.choice(link.options)
         text += f"{letter}{digit}"
         checks = 0
-        while checks < settings.max_checks_of_link and rng.random() < (again if checks else check):
+        while checks < settings.max_checks_of_link and rng.random() < (settings.styles[style] if checks else settings.check):
             said, digit = _draw_check(rng, letter, link, digit)
             text += said
             checks += 1

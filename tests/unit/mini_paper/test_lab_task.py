@@ -16,8 +16,8 @@ EVERY_LEVEL = st.sampled_from([*lab_task.LEVELS, *lab_task.HARDER_LEVELS])
 
 
 # No checks, or one of every link.
-NEVER = lab_task.TraceSettings(styles={" quick": (0.0, 0.0)})
-ALWAYS = lab_task.TraceSettings(styles={" plain": (1.0, 0.0)})
+NEVER = lab_task.TraceSettings(check=0.0)
+ALWAYS = lab_task.TraceSettings(check=1.0, styles={" plain": 0.0})
 PLAIN = lab_task.Link((4,), 3, 4)
 
 
@@ -104,7 +104,7 @@ def test_first_digits_err_on_half_of_the_forks_and_checks_come_whatever_the_leve
             checks += sum(step.checks for step in lab_task.read_trace(trace.response))
         # A few more are right because errors cancel.
         assert 0.5**forks - 0.04 < right / draws < 0.5**forks + 0.08
-        assert checks / draws == pytest.approx(11.4, abs=0.5)
+        assert checks / draws == pytest.approx(11.7, abs=0.5)
 
 
 def test_no_answer_is_read_where_there_is_none() -> None:
