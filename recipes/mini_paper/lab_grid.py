@@ -12,20 +12,22 @@ class Hyperparameters:
 
     Attributes:
         steps: of each stage; Acc-Only, which has one stage, takes as many as both together.
-        decay, sigma: tokens. Between the lengths of the base and of its shortest traces lie 70 tokens.
+        train_problems: drawn of the training split by ``seed``; a stage visits each of them four times.
+        decay, sigma: tokens; about what one check takes.
         validate_every: steps between two validations, for the curves of Fig. 5.
         conflict: lengths that Table 4's contradicting instruction asks for: far below and far above what is needed.
     """
 
     steps: int = 40
     learning_rate: float = 1e-4
+    train_problems: int = 320
     train_batch_size: int = 32
     rollouts: int = 8
     temperature: float = 1.0
-    decay: float = 25
-    sigma: float = 25
+    decay: float = 10
+    sigma: float = 10
     validate_every: int = 10
-    conflict: tuple[int, int] = (30, 200)
+    conflict: tuple[int, int] = (40, 250)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from lapo_verl.toy.stage import Stage, run_stage
 RUN_STAGE = Path(__file__).resolve().parents[1] / "cpu_demo" / "run_stage.sh"
 # The instruction of Table 4, in words that the task's tokenizer knows.
 CONFLICT_TEXT = " answer the question with {n} tokens."
-PROMPT_LIMIT = 96
+PROMPT_LIMIT = 80
 console = Console()
 
 
@@ -142,6 +142,7 @@ def train(lab: Lab, training: Training, seed: int) -> Stage:
     }
     shared = [
         f"data.max_prompt_length={PROMPT_LIMIT}",
+        f"data.train_max_samples={hyper.train_problems}",
         f"data.seed={seed}",
         f"actor_rollout_ref.rollout.seed={seed}",
         f"actor_rollout_ref.rollout.temperature={hyper.temperature}",
