@@ -18,15 +18,15 @@ class Hyperparameters:
         conflict: lengths that Table 4's contradicting instruction asks for: far below and far above what is needed.
     """
 
-    steps: int = 40
-    learning_rate: float = 1e-4
-    train_problems: int = 320
+    steps: int = 20
+    learning_rate: float = 2e-4
+    train_problems: int = 160
     train_batch_size: int = 32
     rollouts: int = 8
     temperature: float = 1.0
     decay: float = 10
     sigma: float = 10
-    validate_every: int = 10
+    validate_every: int = 5
     conflict: tuple[int, int] = (40, 250)
 
 

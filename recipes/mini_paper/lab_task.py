@@ -17,9 +17,8 @@ links and writes for each its letter, its digit and both sums so far, the one ju
 
 A first digit of a fork errs at random: either is written with equal probability, and no rule in the traces tells which
 one is meant before its product is written out. With f forks a trace without checks is right in about 1 of 2^f cases
-(errors seldom cancel), and each fork has to be checked once; every other check is waste. A guess is checked only a
-little more often than a digit that the question names, and how often a check is repeated is drawn without regard to
-either, hence easy problems are overthought and a part of the guesses stays unchecked. On some
+(errors seldom cancel), and each fork has to be checked once; every other check is waste. How much a trace checks is
+drawn without regard to the problem, hence easy problems are overthought and hard ones checked too little. On some
 forks both digits fit, and the one that is meant cannot be found out: this bounds the accuracy that any policy can
 reach (``best_accuracy``).
 """
@@ -46,7 +45,7 @@ OPENERS = {" check": 0.6, " wait": 0.15, " let me check": 0.1, " first": 0.07, "
 # The word that a trace begins with, and the probability that a check is followed by another one of the same digit.
 # All are as frequent, at any temperature. Whether a digit is checked at all does not depend on them: a style makes a
 # trace longer, and not righter.
-STYLES = {" quick": 0.1, " plain": 0.3, " steady": 0.5, " careful": 0.75, " thorough": 0.97}
+STYLES = {" quick": 0.05, " plain": 0.3, " steady": 0.45, " careful": 0.72, " thorough": 0.92}
 
 # Tokens of the shortest response, of the shortest check that confirms, and what a check that repairs has more.
 SHORTEST, CHECK, REPAIR = 32, 9, 2
@@ -105,15 +104,13 @@ class TraceSettings:
     """How verbose the traces are, whatever the problem.
 
     Attributes:
-        check_plain, check_fork: the probability that the digit of such a link is checked. A guess is doubted a little
-            more often than what the question says: how much more it ought to be, a training has to find out.
+        check: the probability that a digit is checked.
         styles: the words that traces begin with, and the probability of each further check, as in ``STYLES``.
         max_checks_of_link: no link is checked more often; it bounds the tail, so that hardly any response is truncated.
         conclusion_share: share of the traces that say their result before the box.
     """
 
-    check_plain: float = 0.6
-    check_fork: float = 0.85
+    check: float = 0.85
     styles: Mapping[str, float] = field(default_factory=lambda: dict(STYLES))
     max_checks_of_link: int = 5
     conclusion_share: float = 0.5
@@ -193,11 +190,11 @@ def draw_trace(rng: random.Random, problem: Problem, settings: TraceSettings) ->
     for letter, link in zip(LETTERS, problem.links, strict=True):
         digit = rng.choice(link.options)
         text += f"{letter}{digit}"
-        checks, again = 0, settings.check_fork if len(link.options) > 1 else settings.check_plain
-        while checks < settings.max_checks_of_link and rng.random() < again:
+        checks = 0
+        while checks < settings.max_checks_of_link and rng.random() < (settings.styles[style] if checks else settings.check):
             said, digit = _draw_check(rng, letter, link, digit)
             text += said
-            checks, again = checks + 1, settings.styles[style]
+            checks += 1
         digits.append(digit)
         sums = add(sums, digit)
         text += f"{sums[0]}{sums[1]}"
