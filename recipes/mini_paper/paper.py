@@ -144,6 +144,7 @@ def train(lab: Lab, training: Training, seed: int) -> Stage:
         f"data.max_prompt_length={PROMPT_LIMIT}",
         f"data.train_max_samples={hyper.train_problems}",
         f"data.seed={seed}",
+        "actor_rollout_ref.rollout.calculate_log_probs=false",
         f"actor_rollout_ref.rollout.seed={seed}",
         f"actor_rollout_ref.rollout.temperature={hyper.temperature}",
         # One sample of each validation problem, for the curves of Fig. 5; the tables are of the test split.
