@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from lab_task import LEVELS
 
 from lapo_verl.files import whole_file
 from lapo_verl.report.dumps import Sample, read_metrics, read_samples
@@ -39,9 +40,9 @@ class Cell:
 
     Attributes:
         key: a hash of all that the samples follow from.
-        seconds: of the training; 0 for the base model.
+        seconds: of the training and the evaluation, start-up included; of one that was cut short, the last part.
         samples: of the test split; ``checkpoint`` names the condition of Table 4, None for the plain one.
-        validation: {step: (Pass@1 in percent, mean tokens)} on the validation split while it was trained.
+        validation: {step: (Pass@1 in percent, mean tokens)} on the validation split while it was trained, levels 1-5.
         training: {step: metrics}.
     """
 
@@ -52,7 +53,7 @@ class Cell:
     training: Mapping[int, Mapping[str, float]]
 
 
-def make_cell(key: str, name: str, samples: Path, stage: Stage | None) -> Cell:
+def make_cell(key: str, name: str, samples: Path, evaluation_seconds: float, stage: Stage | None) -> Cell:
     """The cell of an evaluation's ``samples.jsonl`` and of the stage that trained the model."""
     read = [
         Sample(
@@ -67,11 +68,11 @@ def make_cell(key: str, name: str, samples: Path, stage: Stage | None) -> Cell:
         for sample in read_samples(samples)
     ]
     if stage is None:
-        return Cell(key, 0.0, read, {}, {})
+        return Cell(key, evaluation_seconds, read, {}, {})
     steps = sorted(int(path.stem) for path in (stage.folder / "validation").glob("*.jsonl"))
     return Cell(
         key,
-        stage.seconds,
+        stage.seconds + evaluation_seconds,
         read,
         {step: _means(read_samples(stage.validation(step))) for step in steps},
         {
@@ -134,4 +135,5 @@ def _about(schema: pa.Schema) -> dict[str, Any]:
 
 
 def _means(samples: Sequence[Sample]) -> tuple[float, float]:
-    return 100 * float(np.mean([s.correct for s in samples])), float(np.mean([s.tokens for s in samples]))
+    chosen = [sample for sample in samples if sample.level in {str(level) for level in LEVELS}]
+    return 100 * float(np.mean([s.correct for s in chosen])), float(np.mean([s.tokens for s in chosen]))

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lab_cells import Cell, read_cell
+from lab_cells import Cell, is_kept, read_cell
 from lab_grid import BASE, SEEDS, TABLES, TRAININGS, Hyperparameters
 from lab_task import LEVELS
 from rich.console import Console
 
+from lapo_verl.report.bootstrap import Estimate
 from lapo_verl.report.comparison import Bootstrap, change, measure, pair
 from lapo_verl.report.dumps import Sample
-from lapo_verl.report.pictures import draw_keywords, draw_lengths, draw_levels, draw_training
+from lapo_verl.report.pictures import draw_keywords, draw_lengths, draw_levels, draw_training, draw_validation
 from lapo_verl.report.summary import level_order, summarize, summarize_keywords
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -41,19 +42,26 @@ def cell_path(results: Path, name: str, seed: int) -> Path:
     return results / "cells" / f"seed{seed}" / f"{name}.parquet"
 
 
-def write_results(hyper: Hyperparameters, results: Path, console: Console) -> None:
-    """Everything that can be written of what is kept: one JSON file a table, pictures, ``results.md``."""
+def write_results(hyper: Hyperparameters, keys: Mapping[Path, str], results: Path, console: Console) -> None:
+    """Everything that can be written of what is kept: one JSON file a table, pictures, ``results.md``.
+
+    Args:
+        keys: {file of a cell: the key of the settings of now}; what was made with others is named and left out.
+    """
     kept = sorted(results.glob("cells/seed*/*.parquet"))
-    if not kept:
-        raise SystemExit(f"{results / 'cells'}: nothing is kept there yet")
-    cells = {(path.parent.name, path.stem): read_cell(path) for path in kept}
-    settings = {**asdict(hyper), "training_seconds": round(sum(cell.seconds for cell in cells.values()))}
+    current = [path for path in kept if path in keys and is_kept(path, keys[path])]
+    for path in sorted(set(kept) - set(current)):
+        console.print(f"{path}: made with other settings, left out")
+    if not current:
+        raise SystemExit(f"{results / 'cells'}: nothing is kept there yet that was made with the settings of now")
+    cells = {(path.parent.name, path.stem): read_cell(path) for path in current}
+    settings = {**asdict(hyper), "seconds": round(sum(cell.seconds for cell in cells.values()))}
     tables = {name: rows for name in TABLES if (rows := rows_of(name, cells))}
     whole = {name: table_json(rows) for name, rows in tables.items()}
     for name, table in whole.items():
         (results / f"{name}.json").write_text(json.dumps({**table, "settings": settings}, indent=2) + "\n")
-    draw(tables, cells, results)
-    (results / "results.md").write_text(markdown(whole, settings))
+    pictures = draw(tables["table1"], cells, results) if "table1" in tables else {}
+    (results / "results.md").write_text(markdown(whole, settings, pictures))
     console.print(f"{results}: {', '.join(f'{name}.json' for name in whole)}, results.md and pictures")
 
 
@@ -118,22 +126,51 @@ def level_correlation(by_level: Mapping[str, Mapping[str, float]]) -> float:
     return float(np.corrcoef(np.arange(len(levels)), tokens)[0, 1])
 
 
-def draw(tables: Mapping[str, Mapping[str, Row]], cells: Mapping[tuple[str, str], Cell], results: Path) -> None:
-    """Fig. 3, Fig. 4, Fig. 5 and the lengths of Table 1's rows."""
-    if "table1" not in tables:
-        return
-    rows = {TITLES[name]: pooled(row) for name, row in tables["table1"].items()}
+def draw(table: Mapping[str, Row], cells: Mapping[tuple[str, str], Cell], results: Path) -> dict[str, str]:
+    """Fig. 3, Fig. 4, Fig. 5 and the lengths of Table 1's rows: {file: what it shows}."""
+    rows = {TITLES[name]: pooled(row) for name, row in table.items()}
     draw_levels({name: summarize(samples) for name, samples in rows.items()}, results / "levels.png")
     draw_lengths({name: trained(samples) for name, samples in rows.items()}, results / "lengths.png")
     keywords = {name: counts for name, samples in rows.items() if (counts := summarize_keywords(trained(samples)))}
     draw_keywords(keywords, results / "keywords.png", "Keywords by behaviour")
-    seed = min(seed for row in tables["table1"].values() for seed in row)
-    stages = {TITLES[name]: cells.get((f"seed{seed}", name)) for name in ("lapo_d", "lapo_i")}
+    pictures = {"levels.png": "Tokens by level", "lengths.png": "Lengths", "keywords.png": "Keywords"}
+    stages = {name: [cell for (_, each), cell in cells.items() if each == name] for name in ("lapo_d", "lapo_i")}
     if all(stages.values()):
-        draw_training({title: cell.training for title, cell in stages.items() if cell}, results / "training.png")
+        draw_training({TITLES[name]: each[0].training for name, each in stages.items()}, results / "training.png")
+        pictures["training.png"] = "Training rollouts of one seed"
+    curves = validation_curves(cells)
+    if curves:
+        styles = {name: position for position, name in enumerate(curves, start=1)}
+        draw_validation(curves, ["validation"], styles, results / "validation.png")
+        pictures["validation.png"] = "Validation split, mean of the seeds"
+    return pictures
 
 
-def markdown(tables: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]) -> str:
+def validation_curves(
+    cells: Mapping[tuple[str, str], Cell],
+) -> dict[str, dict[str, dict[int, tuple[Estimate, Estimate]]]]:
+    """Pass@1 (percent) and tokens over the steps, mean of the seeds: Acc-Only, and both stages."""
+    curves = {}
+    for title, stages in {TITLES["acc_only"]: ["acc_only"], "LAPO-D, then LAPO-I": ["lapo_d", "lapo_i"]}.items():
+        points: dict[int, list[tuple[float, float]]] = {}
+        for seed in sorted({seed for seed, _ in cells}):
+            done = 0
+            for cell in (cells[seed, name] for name in stages if (seed, name) in cells):
+                for step, means in cell.validation.items():
+                    points.setdefault(done + step, []).append(means)
+                done += max(cell.validation, default=0)
+        if points:
+            means = {step: np.mean(points[step], axis=0) for step in sorted(points)}
+            curves[title] = {
+                "validation": {
+                    step: (Estimate(float(accuracy), None, None), Estimate(float(tokens), None, None))
+                    for step, (accuracy, tokens) in means.items()
+                }
+            }
+    return curves
+
+
+def markdown(tables: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
     """``results.md``: every table with intervals and seeds, and the goals beside what came out."""
     lines = [
         "# What the laboratory measured",
@@ -142,13 +179,18 @@ def markdown(tables: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any
         "0.95, four samples a problem. Pass@1 in percent; in brackets the 95 % interval over problems; then one value "
         "a seed. Means are over the levels that were trained on.",
         "",
-        f"Settings of every training: {', '.join(f'{key} {value}' for key, value in settings.items())}.",
+        'Command: `make paper`, or `make paper ARGS="--tables table1 --seeds 1"` for a part. Trainings and evaluations '
+        f"of what is here took {settings['seconds'] / 3600:.1f} h on two cores. What differs from the paper, and what "
+        "did not come out as there: [README.md](../README.md).",
+        "",
+        "Settings of every training: "
+        + ", ".join(f"{key} {value}" for key, value in settings.items() if key != "seconds")
+        + ".",
     ]
     for name, table in tables.items():
         lines += ["", f"## {HEADINGS[name]}", "", *table_lines(table)]
         if name == "table1":
-            lines += ["", *goal_lines(table), "", "![Tokens by level](levels.png)", "![Lengths](lengths.png)"]
-            lines += ["![Keywords](keywords.png)", "![Training](training.png)"]
+            lines += ["", *goal_lines(table), "", *(f"![{shown}]({file})" for file, shown in pictures.items())]
     return "\n".join(lines) + "\n"
 
 
@@ -185,13 +227,17 @@ def goal_lines(table: Mapping[str, Any]) -> list[str]:
     points = lapo["pass@1"]["mean"] - base["pass@1"]["mean"]
     against = 100 * (1 - lapo["tokens"]["mean"] / accuracy["tokens"]["mean"])
     ahead = lapo["pass@1"]["mean"] - accuracy["pass@1"]["mean"]
+    correlation = level_correlation(lapo["by_level"])
     seeds = len(lapo["seeds"])
+    goals = {
+        "LAPO-I against base: at least 40.9 % fewer tokens": (f"{fewer:.1f} %", fewer >= 40.9),
+        "LAPO-I against base: at least 2.3 points more Pass@1": (f"{points:+.1f}", points >= 2.3),
+        "LAPO-I against Acc-Only: fewer tokens": (f"{against:.1f} %", against > 0),
+        "LAPO-I against Acc-Only: equal or better Pass@1": (f"{ahead:+.1f} points", ahead >= 0),
+        "LAPO-I's tokens rise with the level: Spearman at least 0.9": (f"{correlation:.2f}", correlation >= 0.9),
+    }
     return [
-        f"| goal | measured ({seeds} seed{'s' if seeds > 1 else ''}) |",
-        "| --- | --- |",
-        f"| LAPO-I against base: at least 40.9 % fewer tokens, at least 2.3 points more | {fewer:.1f} % fewer, "
-        f"{points:+.1f} points |",
-        f"| LAPO-I against Acc-Only: fewer tokens at equal or better Pass@1 | {against:.1f} % fewer, {ahead:+.1f} "
-        "points |",
-        f"| LAPO-I's tokens rise with the level: Spearman at least 0.9 | {level_correlation(lapo['by_level']):.2f} |",
+        f"| goal | measured ({seeds} seed{'s' if seeds > 1 else ''}) | reached |",
+        "| --- | --- | --- |",
+        *(f"| {goal} | {measured} | {'yes' if reached else 'no'} |" for goal, (measured, reached) in goals.items()),
     ]

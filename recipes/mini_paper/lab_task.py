@@ -10,15 +10,17 @@ links and writes for each its letter, its digit and both sums so far, the one ju
 
      steady:                                          how often it is going to check again, in a word
     a303                                              no check, the shortest
-    b2 check2*3=6,6 ok32                              a check that confirms
-    b7 wait7*3=1,6 no alternatively232                a check that finds an error and repairs it
-    c5 check5*7=5,5 ok let me check5*7=5,5 ok28       checked twice, which is waste
+    c5 given5*7=5,5 ok28                              a check of what the question says, which is waste
+    b2 check2*3=6,6 ok32                              a check of a guess that confirms it
+    b7 check7*3=1,6 no alternatively232               one that finds an error and repairs it
+    b2 check2*3=6,6 ok wait2*3=6,6 ok32               checked twice, which is waste
      so57                                             sometimes, at the end
 
 A first digit of a fork errs at random: either is written with equal probability, and no rule in the traces tells which
 one is meant before its product is written out. With f forks a trace without checks is right in about 1 of 2^f cases
-(errors seldom cancel), and each fork has to be checked once; every other check is waste. How much a trace checks is
-drawn without regard to the problem, hence easy problems are overthought and hard ones checked too little. On some
+(errors seldom cancel), and each fork has to be checked once; every other check is waste. A guess is checked only a
+little more often than a digit that the question names, and how often a check is repeated is drawn without regard to
+either (``STYLES``): easy problems are overthought, and on hard ones a part of the guesses stays unchecked. On some
 forks both digits fit, and the one that is meant cannot be found out: this bounds the accuracy that any policy can
 reach (``best_accuracy``).
 """
@@ -39,13 +41,15 @@ DIGITS = range(1, 10)
 MULTIPLIERS = range(2, 10)
 # Share of the forks whose two digits both fit, by level.
 AMBIGUOUS_SHARE = {1: 0.0, 2: 0.04, 3: 0.07, 4: 0.1, 5: 0.5, 6: 0.5, 7: 0.5}
-# How a check begins, and how often so; the last says the whole link again. One is far more frequent than the others,
-# so that sampling at a lower temperature does not check less.
-OPENERS = {" check": 0.6, " wait": 0.15, " let me check": 0.1, " first": 0.07, " given {link}:": 0.08}
+# How the first check of a digit begins, of a guess and of one that the question names, and how a further check of it
+# does; and how often so. The words differ, so that a training can teach of one place without teaching of the others.
+FORK_OPENERS = {" check": 0.8, " let me check": 0.2}
+PLAIN_OPENERS = {" given": 0.8, " first": 0.2}
+AGAIN_OPENERS = {" wait": 0.8, " no wait": 0.2}
 # The word that a trace begins with, and the probability that a check is followed by another one of the same digit.
 # All are as frequent, at any temperature. Whether a digit is checked at all does not depend on them: a style makes a
 # trace longer, and not righter.
-STYLES = {" quick": 0.05, " plain": 0.3, " steady": 0.45, " careful": 0.72, " thorough": 0.92}
+STYLES = {" quick": 0.1, " steady": 0.5, " careful": 0.7, " thorough": 0.97}
 
 # Tokens of the shortest response, of the shortest check that confirms, and what a check that repairs has more.
 SHORTEST, CHECK, REPAIR = 32, 9, 2
@@ -104,13 +108,15 @@ class TraceSettings:
     """How verbose the traces are, whatever the problem.
 
     Attributes:
-        check: the probability that a digit is checked.
+        check_plain, check_fork: the probability that the digit of such a link is checked. A guess is doubted a little
+            more often than what the question says: how much more it ought to be, a training has to find out.
         styles: the words that traces begin with, and the probability of each further check, as in ``STYLES``.
         max_checks_of_link: no link is checked more often; it bounds the tail, so that hardly any response is truncated.
         conclusion_share: share of the traces that say their result before the box.
     """
 
-    check: float = 0.85
+    check_plain: float = 0.7
+    check_fork: float = 0.8
     styles: Mapping[str, float] = field(default_factory=lambda: dict(STYLES))
     max_checks_of_link: int = 5
     conclusion_share: float = 0.5
@@ -190,11 +196,13 @@ def draw_trace(rng: random.Random, problem: Problem, settings: TraceSettings) ->
     for letter, link in zip(LETTERS, problem.links, strict=True):
         digit = rng.choice(link.options)
         text += f"{letter}{digit}"
-        checks = 0
-        while checks < settings.max_checks_of_link and rng.random() < (settings.styles[style] if checks else settings.check):
-            said, digit = _draw_check(rng, letter, link, digit)
+        is_fork = len(link.options) > 1
+        checks, openers = 0, FORK_OPENERS if is_fork else PLAIN_OPENERS
+        probability = settings.check_fork if is_fork else settings.check_plain
+        while checks < settings.max_checks_of_link and rng.random() < probability:
+            said, digit = _draw_check(rng, link, digit, openers)
             text += said
-            checks += 1
+            checks, openers, probability = checks + 1, AGAIN_OPENERS, settings.styles[style]
         digits.append(digit)
         sums = add(sums, digit)
         text += f"{sums[0]}{sums[1]}"
@@ -204,9 +212,9 @@ def draw_trace(rng: random.Random, problem: Problem, settings: TraceSettings) ->
     return Trace(text, answer)
 
 
-def _draw_check(rng: random.Random, letter: str, link: Link, digit: int) -> tuple[str, int]:
+def _draw_check(rng: random.Random, link: Link, digit: int, openers: Mapping[str, float]) -> tuple[str, int]:
     """What a check says, and the digit after it: the other one where the one before does not fit."""
-    opener = rng.choices(list(OPENERS), list(OPENERS.values()))[0].format(link=letter + link.text)
+    opener = rng.choices(list(openers), list(openers.values()))[0]
     check = f"{opener}{digit}*{link.multiplier}={digit * link.multiplier % 10},{link.last_digit}"
     if link.fits(digit):
         return f"{check} ok", digit

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -90,9 +91,14 @@ def main() -> None:
     verl_process.exit_on_sigterm()
     lab = Lab(arguments.output, prepare(arguments.output), Hyperparameters())
     cells = [] if arguments.report else list(_cells(arguments.tables, arguments.seeds))
+    keys = {
+        cell_path(arguments.results, training.name if training else BASE, seed): lab.cell_key(training, seed)
+        for training, seed in _cells(list(TABLES), list(SEEDS))
+    }
     for number, (training, seed) in enumerate(cells, start=1):
         name, title = (training.name, training.title) if training else (BASE, BASE)
-        key, kept = lab.cell_key(training, seed), cell_path(arguments.results, name, seed)
+        kept = cell_path(arguments.results, name, seed)
+        key = lab.cell_key(training, seed)
         console.rule(f"{number} of {len(cells)}: {title}, seed {seed}")
         if is_kept(kept, key):
             console.print(f"done before, kept in {kept}")
@@ -100,10 +106,13 @@ def main() -> None:
         model = train(lab, training, seed).weights if training else lab.paths.model
         folder = lab.output / "eval" / f"seed{seed}" / name
         settings = replace(lab.evaluation(name), seed=seed)
+        started = time.monotonic()
         evaluation = evaluate({name: model}, {"test": lab.paths.test}, settings, folder, "cpu", console)
-        write_cell(make_cell(key, name, evaluation.samples, training and lab.stage(training, seed)), kept)
-        write_results(lab.hyper, arguments.results, console)
-    write_results(lab.hyper, arguments.results, console)
+        seconds = time.monotonic() - started
+        stage = lab.stage(training, seed) if training else None
+        write_cell(make_cell(key, name, evaluation.samples, seconds, stage), kept)
+        write_results(lab.hyper, keys, arguments.results, console)
+    write_results(lab.hyper, keys, arguments.results, console)
 
 
 def _cells(tables: list[str], seeds: list[int]) -> Iterator[tuple[Training | None, int]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import pytest
 from lab_cells import Cell, is_kept, read_cell, write_cell
 from lab_grid import Hyperparameters
-from lab_results import cell_path, level_correlation, write_results
+from lab_results import cell_path, level_correlation, validation_curves, write_results
 from rich.console import Console
 
 from lapo_verl.report.dumps import Sample
@@ -22,6 +23,11 @@ def keep(results: Path, seed: int, name: str, samples: list[Sample]) -> None:
 def answers(level: int, accuracy: list[bool], tokens: int, condition: str | None = None) -> list[Sample]:
     """One problem of a level, answered several times."""
     return [Sample(f"p{level}", str(level), acc, tokens, False, "test", condition, (1, 0, 0, 0)) for acc in accuracy]
+
+
+def keys(results: Path) -> dict[Path, str]:
+    """Of all that is kept, as if made with the settings of now."""
+    return dict.fromkeys(results.glob("cells/*/*"), "key")
 
 
 @pytest.fixture
@@ -48,7 +54,7 @@ def test_a_cell_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_means_are_over_seeds_and_over_the_levels_that_were_trained_on(results: Path) -> None:
-    write_results(Hyperparameters(), results, Console(quiet=True))
+    write_results(Hyperparameters(), keys(results), results, Console(quiet=True))
     table = json.loads((results / "table1.json").read_text())
     assert set(table) == {"base", "lapo_d", "lapo_i", "settings"}
     assert table["base"]["pass@1"]["mean"] == 75.0
@@ -64,7 +70,7 @@ def test_means_are_over_seeds_and_over_the_levels_that_were_trained_on(results: 
 
 
 def test_conditions_are_rows_of_table_4_alone(results: Path) -> None:
-    write_results(Hyperparameters(), results, Console(quiet=True))
+    write_results(Hyperparameters(), keys(results), results, Console(quiet=True))
     assert set(json.loads((results / "table4.json").read_text())) == {"lapo_i", "lapo_i conflict=30", "settings"}
     text = (results / "results.md").read_text()
     assert "LAPO-I (exact, median), conflict=30" in text
@@ -73,12 +79,50 @@ def test_conditions_are_rows_of_table_4_alone(results: Path) -> None:
         "lengths.png",
         "keywords.png",
         "training.png",
+        "validation.png",
     }
+    assert all(f"]({path.name})" in text for path in results.glob("*.png"))
+
+
+def test_what_was_made_with_other_settings_is_named_and_left_out(results: Path) -> None:
+    now = keys(results) | {cell_path(results, "lapo_i", 2): "another key"}
+    console = Console(record=True, quiet=False, width=500, file=io.StringIO())
+    write_results(Hyperparameters(), now, results, console)
+    assert f"{cell_path(results, 'lapo_i', 2)}: made with other settings, left out" in console.export_text()
+    table = json.loads((results / "table1.json").read_text())
+    assert (table["base"]["seeds"], table["lapo_i"]["seeds"]) == ([1, 2], [1])
+
+
+def test_a_stage_2_follows_its_stage_1_in_the_validation_curves() -> None:
+    cells = {
+        ("seed1", "lapo_d"): Cell("k", 1.0, [], {0: (50.0, 90.0), 20: (60.0, 80.0)}, {}),
+        ("seed1", "lapo_i"): Cell("k", 1.0, [], {20: (70.0, 50.0)}, {}),
+        ("seed2", "lapo_d"): Cell("k", 1.0, [], {0: (52.0, 92.0), 20: (62.0, 70.0)}, {}),
+    }
+    (curve,) = validation_curves(cells).values()
+    points = {step: (accuracy.value, tokens.value) for step, (accuracy, tokens) in curve["validation"].items()}
+    assert points == {0: (51.0, 91.0), 20: (61.0, 75.0), 40: (70.0, 50.0)}
+
+
+def test_goals_stand_beside_what_came_out(results: Path) -> None:
+    keep(results, 1, "acc_only", answers(1, [True, True], 100) + answers(2, [True, True], 200))
+    write_results(Hyperparameters(), keys(results), results, Console(quiet=True))
+    text = (results / "results.md").read_text()
+    assert "| LAPO-I against base: at least 40.9 % fewer tokens | 63.6 % | yes |" in text
+    assert "| LAPO-I against base: at least 2.3 points more Pass@1 | +25.0 | yes |" in text
+    assert "| LAPO-I against Acc-Only: fewer tokens | 60.0 % | yes |" in text
+    assert "| LAPO-I against Acc-Only: equal or better Pass@1 | +0.0 points | yes |" in text
+    keep(results, 1, "lapo_i", answers(1, [True, False], 90) + answers(2, [True, False], 80))
+    keep(results, 2, "lapo_i", answers(1, [True, False], 90) + answers(2, [True, False], 80))
+    write_results(Hyperparameters(), keys(results), results, Console(quiet=True))
+    text = (results / "results.md").read_text()
+    assert "| LAPO-I against base: at least 2.3 points more Pass@1 | -25.0 | no |" in text
+    assert "Spearman at least 0.9 | -1.00 | no |" in text
 
 
 def test_nothing_kept_is_said(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="nothing is kept there yet"):
-        write_results(Hyperparameters(), tmp_path, Console(quiet=True))
+        write_results(Hyperparameters(), {}, tmp_path, Console(quiet=True))
 
 
 def test_rank_correlation_of_level_and_tokens() -> None:

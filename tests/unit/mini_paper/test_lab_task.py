@@ -16,8 +16,8 @@ EVERY_LEVEL = st.sampled_from([*lab_task.LEVELS, *lab_task.HARDER_LEVELS])
 
 
 # No checks, or one of every link.
-NEVER = lab_task.TraceSettings(check=0.0)
-ALWAYS = lab_task.TraceSettings(check=1.0, styles={" plain": 0.0})
+NEVER = lab_task.TraceSettings(check_plain=0.0, check_fork=0.0)
+ALWAYS = lab_task.TraceSettings(check_plain=1.0, check_fork=1.0, styles={" quick": 0.0})
 PLAIN = lab_task.Link((4,), 3, 4)
 
 
@@ -55,9 +55,7 @@ def test_a_problem_has_the_forks_of_its_level_and_its_digits_fit(seed: int, leve
 
 
 def test_a_written_out_trace_is_read() -> None:
-    text = (
-        "a303b7 wait7*3=1,6 no alternatively232c5 check5*7=5,5 ok let me check5*7=5,5 ok28d8 given d8*6=8:8*6=8,8 ok80"
-    )
+    text = "a303b7 check7*3=1,6 no alternatively232c5 given5*7=5,5 ok no wait5*7=5,5 ok28d8 first8*6=8,8 ok80"
     steps = lab_task.read_trace(text + "e101f101 so01</think>\\boxed{01}")
     assert [(step.first, step.checks, step.last) for step in steps] == [
         (3, 0, 3),
@@ -92,9 +90,11 @@ def test_checks_leave_no_error_but_where_both_digits_fit(seed: int, level: int) 
         assert trace.answer == problem.answer
 
 
-def test_first_digits_err_on_half_of_the_forks_and_checks_come_whatever_the_level() -> None:
+def test_first_digits_err_on_half_of_the_forks_and_checks_are_as_frequent_as_is_said() -> None:
     rng = random.Random(0)
     draws = 1500
+    again = SETTINGS.styles.values()
+    times = sum(sum(p**k for k in range(SETTINGS.max_checks_of_link)) for p in again) / len(again)
     for level, forks in lab_task.FORKS.items():
         right = checks = 0
         for _ in range(draws):
@@ -104,7 +104,8 @@ def test_first_digits_err_on_half_of_the_forks_and_checks_come_whatever_the_leve
             checks += sum(step.checks for step in lab_task.read_trace(trace.response))
         # A few more are right because errors cancel.
         assert 0.5**forks - 0.04 < right / draws < 0.5**forks + 0.08
-        assert checks / draws == pytest.approx(11.7, abs=0.5)
+        checked = SETTINGS.check_plain * (6 - forks) + SETTINGS.check_fork * forks
+        assert checks / draws == pytest.approx(times * checked, abs=0.5)
 
 
 def test_no_answer_is_read_where_there_is_none() -> None:

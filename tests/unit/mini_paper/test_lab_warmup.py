@@ -61,7 +61,7 @@ def test_the_shortest_responses_have_the_tokens_that_are_said(tokenizer: PreTrai
         return len(tokenizer.encode(text, add_special_tokens=False))
 
     rng = random.Random(0)
-    plain = lab_task.TraceSettings(check=0.0, conclusion_share=0.0)
+    plain = lab_task.TraceSettings(check_plain=0.0, check_fork=0.0, conclusion_share=0.0)
     for level in lab_task.FORKS:
         trace = lab_task.draw_trace(rng, lab_task.draw_problem(rng, level), plain)
         assert tokens(trace.response + END) == lab_task.SHORTEST
@@ -181,4 +181,4 @@ def test_the_task_is_frozen(tokenizer: PreTrainedTokenizerFast, splits: dict[str
     problems = [(name, p.problem_id, p.answer) for name, chosen in splits.items() for p in chosen]
     rows = lab_warmup.draw_rows(random.Random(0), tokenizer, SETTINGS, set())
     text = json.dumps([problems, [(row.prompt, row.response) for row in rows]])
-    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "c9f2f02bd0ce73e7"
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "d48a7ce806ec916b"
