@@ -84,7 +84,8 @@ def draw_levels(models: Mapping[str, Mapping[str, Any]], path: Path, title: str 
         axes.plot(places, tokens, **_line(position, name), markersize=size + 2, linewidth=size / 2)
     axes.set(xlabel="difficulty level", ylabel="mean response tokens", title=title)
     axes.set_xticks(range(len(levels)), [_name(level, 12) for level in levels])
-    axes.set_ylim(bottom=0)
+    # Room for the marks of the highest points.
+    axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
     _save(figure, path, _legend_below(figure))
 
 
@@ -148,7 +149,7 @@ def draw_validation(
                 )
         upper.set(ylabel="Pass@1, %", title=_name(benchmark))
         lower.set(xlabel="training step", ylabel="mean response tokens")
-        lower.set_ylim(bottom=0)
+        lower.set_ylim(0, 1.05 * lower.get_ylim()[1])
         _whole_steps(lower)
     _save(figure, path, _legend_below(figure))
 

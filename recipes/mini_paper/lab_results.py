@@ -56,7 +56,12 @@ def write_results(hyper: Hyperparameters, keys: Mapping[Path, str], results: Pat
         raise SystemExit(f"{results / 'cells'}: nothing is kept there yet that was made with the settings of now")
     cells = {(path.parent.name, path.stem): read_cell(path) for path in current}
     settings = {**asdict(hyper), "seconds": round(sum(cell.seconds for cell in cells.values()))}
-    tables = {name: rows for name in TABLES if (rows := rows_of(name, cells))}
+    tables: dict[str, dict[str, Row]] = {}
+    for name in TABLES:
+        rows = rows_of(name, cells)
+        # A table whose rows all stand in others compares nothing yet.
+        if set(rows) - {row for table in tables.values() for row in table}:
+            tables[name] = rows
     whole = {name: table_json(rows) for name, rows in tables.items()}
     for name, table in whole.items():
         (results / f"{name}.json").write_text(json.dumps({**table, "settings": settings}, indent=2) + "\n")

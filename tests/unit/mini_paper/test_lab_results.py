@@ -74,6 +74,9 @@ def test_conditions_are_rows_of_table_4_alone(results: Path) -> None:
     assert set(json.loads((results / "table4.json").read_text())) == {"lapo_i", "lapo_i conflict=30", "settings"}
     text = (results / "results.md").read_text()
     assert "LAPO-I (exact, median), conflict=30" in text
+    # Its only row so far is one of Table 1's.
+    assert not (results / "table2.json").exists()
+    assert "Table 2" not in text
     assert {path.name for path in results.glob("*.png")} == {
         "levels.png",
         "lengths.png",
