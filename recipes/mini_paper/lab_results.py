@@ -128,7 +128,8 @@ def level_correlation(by_level: Mapping[str, Mapping[str, float]]) -> float:
     """Spearman's rank correlation of level and mean tokens, over the levels that were trained on."""
     levels = sorted((level for level in by_level if level in {str(each) for each in LEVELS}), key=level_order)
     tokens = np.argsort(np.argsort([by_level[level]["tokens"] for level in levels]))
-    return float(np.corrcoef(np.arange(len(levels)), tokens)[0, 1])
+    # Rounded, as 0.9 would come out a bit below itself.
+    return round(float(np.corrcoef(np.arange(len(levels)), tokens)[0, 1]), 9)
 
 
 def draw(table: Mapping[str, Row], cells: Mapping[tuple[str, str], Cell], results: Path) -> dict[str, str]:

@@ -133,3 +133,5 @@ def test_rank_correlation_of_level_and_tokens() -> None:
     assert level_correlation(rising) == pytest.approx(1)
     falling = {level: {"tokens": -part["tokens"]} for level, part in rising.items()}
     assert level_correlation(falling) == pytest.approx(-1)
+    lengths = (88.5, 89.6, 90.6, 91.5, 91.1)
+    assert level_correlation({str(level): {"tokens": t} for level, t in enumerate(lengths, start=1)}) == 0.9
