@@ -82,6 +82,12 @@ def make_cell(key: str, name: str, samples: Path, evaluation_seconds: float, sta
     )
 
 
+def trained(samples: Sequence[Sample]) -> list[Sample]:
+    """Those of the levels that were trained on."""
+    levels = {str(level) for level in LEVELS}
+    return [sample for sample in samples if sample.level in levels]
+
+
 def write_cell(cell: Cell, path: Path) -> None:
     """Renamed into place, so that a file that is there is whole."""
     columns = {
@@ -135,5 +141,5 @@ def _about(schema: pa.Schema) -> dict[str, Any]:
 
 
 def _means(samples: Sequence[Sample]) -> tuple[float, float]:
-    chosen = [sample for sample in samples if sample.level in {str(level) for level in LEVELS}]
+    chosen = trained(samples)
     return 100 * float(np.mean([s.correct for s in chosen])), float(np.mean([s.tokens for s in chosen]))

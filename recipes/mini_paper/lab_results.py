@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lab_cells import Cell, is_kept, read_cell
+from lab_cells import Cell, is_kept, read_cell, trained
 from lab_grid import BASE, SEEDS, TABLES, TRAININGS, Hyperparameters
 from lab_task import LEVELS
 from rich.console import Console
@@ -116,12 +116,6 @@ def table_json(rows: Mapping[str, Row]) -> dict[str, Any]:
 def pooled(row: Row) -> list[Sample]:
     """The samples of all seeds: each problem's mean is then over seeds and samples."""
     return [sample for samples in row.values() for sample in samples]
-
-
-def trained(samples: Sequence[Sample]) -> list[Sample]:
-    """Those of the levels that were trained on."""
-    levels = {str(level) for level in LEVELS}
-    return [sample for sample in samples if sample.level in levels]
 
 
 def level_correlation(by_level: Mapping[str, Mapping[str, float]]) -> float:

@@ -98,7 +98,7 @@ def main() -> None:
     for number, (training, seed) in enumerate(cells, start=1):
         name, title = (training.name, training.title) if training else (BASE, BASE)
         kept = cell_path(arguments.results, name, seed)
-        key = lab.cell_key(training, seed)
+        key = keys[kept]
         console.rule(f"{number} of {len(cells)}: {title}, seed {seed}")
         if is_kept(kept, key):
             console.print(f"done before, kept in {kept}")
@@ -185,7 +185,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=Path("outputs/paper"), help="folder of everything that it makes")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the result files")
     parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES), help="all where not given")
-    parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
+    parser.add_argument("--seeds", nargs="+", type=int, choices=SEEDS, default=list(SEEDS))
     parser.add_argument("--report", action="store_true", help="train nothing")
     return parser.parse_args()
 
