@@ -244,7 +244,6 @@ def sample(
     top_p: float = 0.95,
     seed: int = 0,
     rows_per_batch: int | None = None,
-    opening: str = "",
 ) -> list[Rollout]:
     """``n`` responses of at most ``limit`` tokens to each row of a data file, those of one row beside each other.
 
@@ -252,11 +251,9 @@ def sample(
         is_correct: of (response, ground truth).
         budgets: one a row, shown in the prompt by the guidance sentence; None for no guidance.
         rows_per_batch: rows generated at once; a level's all where not given.
-        opening: what every response is made to begin with; counted in its tokens.
     """
     torch.manual_seed(seed)
     rollouts: list[Rollout] = []
-    opened = len(tokenizer.encode(opening, add_special_tokens=False))
     shown: Sequence[float | None] = [None] * len(rows) if budgets is None else budgets
     # By level: short problems are done early, and a batch runs until its last response ends.
     for level in sorted({row["extra_info"]["level"] for row in rows}):
@@ -267,7 +264,6 @@ def sample(
             prompts = [
                 prompt_text(tokenizer, row["prompt"][0]["content"])
                 + ("" if budget is None else guidance_text("exact", budget=budget))
-                + opening
                 for row, budget in chosen
             ]
             encoded = tokenizer(
@@ -282,21 +278,23 @@ def sample(
                     top_p=top_p,
                     top_k=0,
                     num_return_sequences=n,
-                    max_new_tokens=limit - opened,
+                    max_new_tokens=limit,
+                    # A cache that grows is copied at every token, which takes longer than the model.
+                    cache_implementation="static",
                 )
             responses = output[:, encoded["input_ids"].shape[1] :]
             for index, response in enumerate(responses.tolist()):
                 row, budget = chosen[index // n]
                 truncated = tokenizer.eos_token_id not in response
                 length = len(response) if truncated else response.index(tokenizer.eos_token_id) + 1
-                text = opening + tokenizer.decode(response[:length], skip_special_tokens=True)
+                text = tokenizer.decode(response[:length], skip_special_tokens=True)
                 rollouts.append(
                     Rollout(
                         problem_id=row["extra_info"]["problem_id"],
                         level=level,
                         budget=budget,
                         text=text,
-                        tokens=opened + length,
+                        tokens=length,
                         correct=is_correct(text, row["reward_model"]["ground_truth"]),
                         truncated=truncated,
                     )

@@ -24,10 +24,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 from lab_task import (
-    HARDER_LEVELS,
     LETTERS,
+    PASS_OPENER,
     SHORTEST,
-    STYLES,
     answer_of,
     best_accuracy,
     boxed_answer,
@@ -45,7 +44,7 @@ BUDGETS = (35, 50, 65, 80, 110, 160)
 KEYWORDS = {
     "verification": ("wait", "check"),
     "exploration": ("alternatively",),
-    "context": ("first", "given"),
+    "context": ("given",),
     "conclusion": ("so", "thus"),
 }
 
@@ -160,7 +159,7 @@ def check_rows(rollouts: Sequence[Rollout], truths: dict[str, str]) -> list[list
 
 
 def coverage_rows(rollouts: Sequence[Rollout]) -> list[list[Any]]:
-    """Per level the share of right responses by the forks that were checked, and by the number of wasted checks."""
+    """Per level the share of right responses by the forks that were checked, and by the passes that followed."""
     rows = []
     for level, chosen in by_level(rollouts).items():
         bins: dict[str, list[bool]] = defaultdict(list)
@@ -170,39 +169,25 @@ def coverage_rows(rollouts: Sequence[Rollout]) -> list[list[Any]]:
             if not steps:
                 continue
             checked = sum(steps[letter].checks > 0 for letter in forks)
-            waste = sum(step.checks for step in steps.values()) - checked
             bins["all" if checked == len(forks) else "none" if checked == 0 else "some"].append(r.correct)
             if checked == len(forks):
-                bins["waste 0-1" if waste < 2 else "waste 2-4" if waste < 5 else "waste 5+"].append(r.correct)
-        names = ("none", "some", "all", "waste 0-1", "waste 2-4", "waste 5+")
+                passes = r.text.count(PASS_OPENER)
+                bins["no pass" if passes == 0 else "1-3" if passes < 4 else "4+"].append(r.correct)
+        names = ("none", "some", "all", "no pass", "1-3", "4+")
         cells = [f"{100 * np.mean(bins[name]):.0f} ({len(bins[name])})" if bins[name] else "-" for name in names]
         rows.append([level, *cells])
     return rows
 
 
-def mode_rows(by_mode: dict[str, list[Rollout]]) -> tuple[list[list[Any]], list[list[Any]]]:
-    """Accuracy / tokens per level in each mode, and of each level the shortest mode within a point of the best."""
-    levels = list(by_level(next(iter(by_mode.values()))))
-    cells = {mode: by_level(rollouts) for mode, rollouts in by_mode.items()}
+def budget_rows(by_budget: dict[str, list[Rollout]]) -> list[list[Any]]:
+    """Accuracy / tokens per level under each budget."""
 
-    def measure(mode: str, level: str) -> tuple[float, float]:
-        chosen = cells[mode][level]
-        return 100 * float(np.mean([r.correct for r in chosen])), float(np.mean([r.tokens for r in chosen]))
+    def cell(chosen: Sequence[Rollout]) -> str:
+        return f"{100 * np.mean([r.correct for r in chosen]):.0f} / {np.mean([r.tokens for r in chosen]):.0f}"
 
-    grid = []
-    best = []
-    for level in levels:
-        values = {mode: measure(mode, level) for mode in by_mode}
-        grid.append([level, *(f"{accuracy:.0f} / {tokens:.0f}" for accuracy, tokens in values.values())])
-        if level == "all":
-            continue
-        top = max(accuracy for accuracy, _ in values.values())
-        # The shortest mode within a point of the best.
-        mode = min((m for m in values if values[m][0] >= top - 1), key=lambda m: values[m][1])
-        best.append([level, mode, *values[mode]])
-    trained = [row for row in best if int(row[0]) not in HARDER_LEVELS]
-    best.append(["training levels", "-", *(float(np.mean([row[i] for row in trained])) for i in (2, 3))])
-    return grid, best
+    cells = {budget: by_level(rollouts) for budget, rollouts in by_budget.items()}
+    levels = list(next(iter(cells.values())))
+    return [[level, *(cell(of_level[level]) for of_level in cells.values())] for level in levels]
 
 
 def keyword_rows(rollouts: Sequence[Rollout]) -> list[list[Any]]:
@@ -223,8 +208,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("outputs/paper"), help="folder of the splits")
     parser.add_argument("--per-level", type=int, default=40, help="validation problems of each level")
     parser.add_argument("--train-per-level", type=int, default=128, help="training problems of each level, for (e)")
-    parser.add_argument("--n", type=int, default=16, help="responses to a validation problem at T = 1.0")
-    parser.add_argument("--mode-n", type=int, default=2, help="responses to a validation problem in each mode")
+    parser.add_argument("--n", type=int, default=8, help="responses to a validation problem at T = 1.0")
+    parser.add_argument("--budget-n", type=int, default=2, help="responses to a validation problem under each budget")
     parser.add_argument("--threads", type=int, help="CPU threads of torch; all cores where not given")
     arguments = parser.parse_args()
     if arguments.threads:
@@ -242,7 +227,6 @@ def main() -> None:
         temperature: float,
         top_p: float,
         budget: int | None = None,
-        opening: str = "",
     ) -> list[Rollout]:
         return sample(
             model,
@@ -254,8 +238,7 @@ def main() -> None:
             None if budget is None else [float(budget)] * len(rows),
             temperature,
             top_p,
-            rows_per_batch=64,
-            opening=opening,
+            rows_per_batch=16,
         )
 
     hot = draw(validation, arguments.n, 1.0, 1.0)
@@ -267,7 +250,7 @@ def main() -> None:
     print(
         table("(a) What checks do, T = 1.0", [*columns, "box is not the sum %", "no trace %"], check_rows(hot, truths))
     )
-    columns = ["level", "no fork", "some", "all", "all, waste 0-1", "all, waste 2-4", "all, waste 5 or more"]
+    columns = ["level", "no fork", "some", "all", "all, no pass", "all, 1 to 3 passes", "all, 4 or more"]
     print(table("(a) Right % (responses) by the forks that were checked, T = 1.0", columns, coverage_rows(hot)))
 
     first_rollouts = draw(training, 8, 1.0, 1.0)
@@ -286,21 +269,15 @@ def main() -> None:
     columns = ["level", "problems", "Pass@1 %", "tokens", "unsolved %"]
     print(table("(e) Training problems, the first eight responses, T = 1.0", columns, rows))
 
-    modes: dict[str, list[Rollout]] = {}
-    for style in track(STYLES, "styles", transient=True):
-        modes[style.strip()] = draw(validation, arguments.mode_n, 0.6, 0.95, opening=style + ":")
-    grid, best = mode_rows(modes)
-    print(table("(c) Accuracy / tokens where the style is given", ["level", *modes], grid))
-    print(table("(c) The shortest style within a point of the best", ["level", "style", "Pass@1 %", "tokens"], best))
     levels = sorted({row["extra_info"]["level"] for row in validation})
     needed = [[level, SHORTEST, needed_tokens(level)] for level in levels]
     print(table("(c) Tokens of the shortest responses", ["level", "no check", "every fork checked once"], needed))
 
-    modes = {}
-    for budget in track(BUDGETS, "budgets", transient=True):
-        modes[str(budget)] = draw(validation, arguments.mode_n, 0.6, 0.95, budget=budget)
-    grid, _ = mode_rows(modes)
-    print(table("Accuracy / tokens under a budget in the prompt", ["level", *modes], grid))
+    by_budget = {
+        str(budget): draw(validation, arguments.budget_n, 0.6, 0.95, budget=budget)
+        for budget in track(BUDGETS, "budgets", transient=True)
+    }
+    print(table("Accuracy / tokens under a budget in the prompt", ["level", *by_budget], budget_rows(by_budget)))
     columns = ["level", *KEYWORDS]
     print(table("Keywords a response, T = 0.6", columns, keyword_rows(cool)))
 

@@ -8,29 +8,28 @@ how many links are forks, and how clear they are; the shortest response has the 
 A response is ``<trace></think>\\boxed{57}``; the prompt has opened the think block already. A trace goes through the
 links and writes for each its letter, its digit and both sums so far, the one just added to last. It may check before:
 
-     steady:                                          how often it is going to check again, in a word
     a303                                              no check, the shortest
     c5 given5*7=5,5 ok28                              a check of what the question says, which is waste
     b2 check2*3=6,6 ok32                              a check of a guess that confirms it
     b7 check7*3=1,6 no alternatively232               one that finds an error and repairs it
-    b2 check2*3=6,6 ok wait2*3=6,6 ok32               checked twice, which is waste
+     wait:a03b32c38d80e01f18                          a further pass over the sums, which finds nothing: waste
      so57                                             sometimes, at the end
 
 A first digit of a fork errs at random: either is written with equal probability, and no rule in the traces tells which
 one is meant before its product is written out. With f forks a trace without checks is right in about 1 of 2^f cases
-(errors seldom cancel), and each fork has to be checked once; every other check is waste. A guess is checked only a
-little more often than a digit that the question names, and how often a check is repeated is drawn without regard to
-either (``STYLES``): easy problems are overthought, and on hard ones a part of the guesses stays unchecked. On some
-forks both digits fit, and the one that is meant cannot be found out: this bounds the accuracy that any policy can
-reach (``best_accuracy``).
+(errors seldom cancel), and each fork has to be checked once; every other check is waste. Whether a trace goes over its
+sums again, and how often, is drawn without regard to the problem: most traces do not, and those that do, do not stop
+soon. So easy problems are overthought, and on hard ones a part of the guesses stays unchecked. On some forks both
+digits fit, and the one that is meant cannot be found out: this bounds the accuracy that any policy can reach
+(``best_accuracy``).
 """
 
 from __future__ import annotations
 
 import random
 import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 LETTERS = "abcdef"
 # Forks of each level. The last two are never trained on: do lengths extrapolate?
@@ -41,18 +40,11 @@ DIGITS = range(1, 10)
 MULTIPLIERS = range(2, 10)
 # Share of the forks whose two digits both fit, by level.
 AMBIGUOUS_SHARE = {1: 0.0, 2: 0.04, 3: 0.07, 4: 0.1, 5: 0.5, 6: 0.5, 7: 0.5}
-# How the first check of a digit begins, of a guess and of one that the question names, and how a further check of it
-# does; and how often so. The words differ, so that a training can teach of one place without teaching of the others.
-FORK_OPENERS = {" check": 0.8, " let me check": 0.2}
-PLAIN_OPENERS = {" given": 0.8, " first": 0.2}
-AGAIN_OPENERS = {" wait": 0.8, " no wait": 0.2}
-# The word that a trace begins with, and the probability that a check is followed by another one of the same digit.
-# All are as frequent, at any temperature. Whether a digit is checked at all does not depend on them: a style makes a
-# trace longer, and not righter.
-STYLES = {" quick": 0.1, " steady": 0.5, " careful": 0.7, " thorough": 0.97}
+# How a check begins: of a guess, and of a digit that the question names; and a further pass over the sums.
+FORK_OPENER, PLAIN_OPENER, PASS_OPENER = " check", " given", " wait:"
 
 # Tokens of the shortest response, of the shortest check that confirms, and what a check that repairs has more.
-SHORTEST, CHECK, REPAIR = 32, 9, 2
+SHORTEST, CHECK, REPAIR = 30, 9, 2
 
 _ANSWER = re.compile(r"</think>\\boxed\{(\d+)\}")
 
@@ -108,17 +100,18 @@ class TraceSettings:
     """How verbose the traces are, whatever the problem.
 
     Attributes:
-        check_plain, check_fork: the probability that the digit of such a link is checked. A guess is doubted a little
-            more often than what the question says: how much more it ought to be, a training has to find out.
-        styles: the words that traces begin with, and the probability of each further check, as in ``STYLES``.
-        max_checks_of_link: no link is checked more often; it bounds the tail, so that hardly any response is truncated.
+        check_plain, check_fork: the probability that the digit of such a link is checked.
+        first_pass, further_pass: the probability of going over the sums again, and of once more after that: whoever
+            starts to doubt goes on doubting, which gives the lengths their long tail.
+        max_passes: it bounds that tail, so that hardly any response is truncated.
         conclusion_share: share of the traces that say their result before the box.
     """
 
-    check_plain: float = 0.7
-    check_fork: float = 0.8
-    styles: Mapping[str, float] = field(default_factory=lambda: dict(STYLES))
-    max_checks_of_link: int = 5
+    check_plain: float = 0.3
+    check_fork: float = 0.75
+    first_pass: float = 0.4
+    further_pass: float = 0.85
+    max_passes: int = 10
     conclusion_share: float = 0.5
 
 
@@ -190,36 +183,42 @@ def draw_problems(
 
 
 def draw_trace(rng: random.Random, problem: Problem, settings: TraceSettings) -> Trace:
-    """One reasoning trace; how much it checks does not depend on the problem."""
-    style = rng.choice(list(settings.styles))
-    text, sums, digits = style + ":", (0, 0), []
+    """One reasoning trace; how much it checks does not depend on the problem, but for the share of its forks."""
+    text, going_over, sums, digits = "", PASS_OPENER, (0, 0), []
     for letter, link in zip(LETTERS, problem.links, strict=True):
         digit = rng.choice(link.options)
         text += f"{letter}{digit}"
         is_fork = len(link.options) > 1
-        checks, openers = 0, FORK_OPENERS if is_fork else PLAIN_OPENERS
-        probability = settings.check_fork if is_fork else settings.check_plain
-        while checks < settings.max_checks_of_link and rng.random() < probability:
-            said, digit = _draw_check(rng, link, digit, openers)
+        if rng.random() < (settings.check_fork if is_fork else settings.check_plain):
+            said, digit = _check(link, digit)
             text += said
-            checks, openers, probability = checks + 1, AGAIN_OPENERS, settings.styles[style]
         digits.append(digit)
         sums = add(sums, digit)
         text += f"{sums[0]}{sums[1]}"
+        going_over += f"{letter}{sums[0]}{sums[1]}"
+    text += going_over * _draw_passes(rng, settings)
     answer = answer_of(digits)
     if rng.random() < settings.conclusion_share:
         text += f"{rng.choice((' so', ' thus'))}{answer}"
     return Trace(text, answer)
 
 
-def _draw_check(rng: random.Random, link: Link, digit: int, openers: Mapping[str, float]) -> tuple[str, int]:
+def _check(link: Link, digit: int) -> tuple[str, int]:
     """What a check says, and the digit after it: the other one where the one before does not fit."""
-    opener = rng.choices(list(openers), list(openers.values()))[0]
+    opener = FORK_OPENER if len(link.options) > 1 else PLAIN_OPENER
     check = f"{opener}{digit}*{link.multiplier}={digit * link.multiplier % 10},{link.last_digit}"
     if link.fits(digit):
         return f"{check} ok", digit
     other = sum(link.options) - digit
     return f"{check} no alternatively{other}", other
+
+
+def _draw_passes(rng: random.Random, settings: TraceSettings) -> int:
+    """How often a trace goes over its sums again."""
+    passes, probability = 0, settings.first_pass
+    while passes < settings.max_passes and rng.random() < probability:
+        passes, probability = passes + 1, settings.further_pass
+    return passes
 
 
 def boxed_answer(response: str) -> str | None:
@@ -256,7 +255,7 @@ class Step:
 def read_trace(response: str) -> list[Step]:
     """The steps of a response's trace; empty where it is none of the kind that traces have."""
     steps: list[Step] = []
-    rest = re.sub("^ [a-z]+:", "", response.partition("</think>")[0])
+    rest = response.partition("</think>")[0]
     for letter in LETTERS:
         found = re.match(rf"{letter}(\d)((?: [a-z0-9*=:, ]*?(?:ok|no alternatively\d))*)(\d\d)", rest)
         if found is None:

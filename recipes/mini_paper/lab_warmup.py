@@ -55,12 +55,12 @@ class LabWarmupSettings(TinyLlamaSettings):
         split_seed, sizes: which problems appear in no warm-up row.
     """
 
-    steps: int = 1500
+    steps: int = 2000
     rows_per_step: int = 32
     micro_batches: int = 2
     learning_rate: float = 3e-3
     guided_share: float = 0.3
-    guidance_noise: float = 0.12
+    guidance_noise: float = 0.08
     split_seed: int = 7
     sizes: SplitSizes = field(default_factory=SplitSizes)
     traces: TraceSettings = field(default_factory=TraceSettings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 import lab_task
 import pytest
@@ -17,7 +18,7 @@ EVERY_LEVEL = st.sampled_from([*lab_task.LEVELS, *lab_task.HARDER_LEVELS])
 
 # No checks, or one of every link.
 NEVER = lab_task.TraceSettings(check_plain=0.0, check_fork=0.0)
-ALWAYS = lab_task.TraceSettings(check_plain=1.0, check_fork=1.0, styles={" quick": 0.0})
+ALWAYS = lab_task.TraceSettings(check_plain=1.0, check_fork=1.0)
 PLAIN = lab_task.Link((4,), 3, 4)
 
 
@@ -55,12 +56,12 @@ def test_a_problem_has_the_forks_of_its_level_and_its_digits_fit(seed: int, leve
 
 
 def test_a_written_out_trace_is_read() -> None:
-    text = "a303b7 check7*3=1,6 no alternatively232c5 given5*7=5,5 ok no wait5*7=5,5 ok28d8 first8*6=8,8 ok80"
-    steps = lab_task.read_trace(text + "e101f101 so01</think>\\boxed{01}")
+    text = "a303b7 check7*3=1,6 no alternatively232c5 given5*7=5,5 ok28d8 given8*6=8,8 ok80e101f111"
+    steps = lab_task.read_trace(text + " wait:a03b32c28d80e01f11 so11</think>\\boxed{11}")
     assert [(step.first, step.checks, step.last) for step in steps] == [
         (3, 0, 3),
         (7, 1, 2),
-        (5, 2, 5),
+        (5, 1, 5),
         (8, 1, 8),
         (1, 0, 1),
         (1, 0, 1),
@@ -75,7 +76,7 @@ def test_reading_a_trace_gives_its_answer_back(seed: int, level: int) -> None:
     trace = lab_task.draw_trace(rng, problem, SETTINGS)
     steps = lab_task.read_trace(trace.response)
     assert lab_task.answer_of([step.last for step in steps]) == trace.answer == lab_task.boxed_answer(trace.response)
-    assert all(step.checks <= SETTINGS.max_checks_of_link for step in steps)
+    assert trace.text.count(lab_task.PASS_OPENER) <= SETTINGS.max_passes
     assert is_correct(trace.response, problem.answer) == (trace.answer == problem.answer)
 
 
@@ -93,8 +94,6 @@ def test_checks_leave_no_error_but_where_both_digits_fit(seed: int, level: int) 
 def test_first_digits_err_on_half_of_the_forks_and_checks_are_as_frequent_as_is_said() -> None:
     rng = random.Random(0)
     draws = 1500
-    again = SETTINGS.styles.values()
-    times = sum(sum(p**k for k in range(SETTINGS.max_checks_of_link)) for p in again) / len(again)
     for level, forks in lab_task.FORKS.items():
         right = checks = 0
         for _ in range(draws):
@@ -104,8 +103,21 @@ def test_first_digits_err_on_half_of_the_forks_and_checks_are_as_frequent_as_is_
             checks += sum(step.checks for step in lab_task.read_trace(trace.response))
         # A few more are right because errors cancel.
         assert 0.5**forks - 0.04 < right / draws < 0.5**forks + 0.08
-        checked = SETTINGS.check_plain * (6 - forks) + SETTINGS.check_fork * forks
-        assert checks / draws == pytest.approx(times * checked, abs=0.5)
+        expected = SETTINGS.check_plain * (6 - forks) + SETTINGS.check_fork * forks
+        assert checks / draws == pytest.approx(expected, abs=0.15)
+
+
+def test_most_traces_make_no_further_pass_and_those_that_do_go_on() -> None:
+    rng = random.Random(0)
+    problem = lab_task.draw_problem(rng, 3)
+    traces = [lab_task.draw_trace(rng, problem, SETTINGS) for _ in range(3000)]
+    passes = [trace.text.count(lab_task.PASS_OPENER) for trace in traces]
+    first, further = SETTINGS.first_pass, SETTINGS.further_pass
+    assert sum(count > 0 for count in passes) / 3000 == pytest.approx(first, abs=0.03)
+    assert sum(count > 1 for count in passes) / 3000 == pytest.approx(first * further, abs=0.03)
+    # A pass says the sums of the trace again, and its last ones are the answer.
+    for trace in traces:
+        assert all(part[-2:] == trace.answer for part in re.findall(r" wait:([a-f0-9]*)", trace.text))
 
 
 def test_no_answer_is_read_where_there_is_none() -> None:

@@ -20,7 +20,7 @@ from lab_tokenizer import build_tokenizer
 from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from lapo_verl.method import guidance_text
-from lapo_verl.toy.llama import Rollout, build_model, sample, train
+from lapo_verl.toy.llama import Rollout, sample, train
 from lapo_verl.toy.tokenizer import END, prompt_text
 
 # More threads than one cost a model of this size more than they bring, many times over on a busy machine.
@@ -61,23 +61,13 @@ def test_the_shortest_responses_have_the_tokens_that_are_said(tokenizer: PreTrai
         return len(tokenizer.encode(text, add_special_tokens=False))
 
     rng = random.Random(0)
-    plain = lab_task.TraceSettings(check_plain=0.0, check_fork=0.0, conclusion_share=0.0)
+    plain = lab_task.TraceSettings(check_plain=0.0, check_fork=0.0, first_pass=0.0, conclusion_share=0.0)
     for level in lab_task.FORKS:
         trace = lab_task.draw_trace(rng, lab_task.draw_problem(rng, level), plain)
         assert tokens(trace.response + END) == lab_task.SHORTEST
     assert tokens("b2 check2*3=6,6 ok32") - tokens("b232") == lab_task.CHECK
     assert tokens("b7 check7*3=1,6 no alternatively232") - tokens("b232") == lab_task.CHECK + lab_task.REPAIR
-    assert lab_task.needed_tokens(3) == 52
-
-
-def test_an_opening_is_part_of_the_response(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
-    lab_warmup.write_problems(lab_task.draw_problems(random.Random(0), 1), "x", "train", tmp_path / "rows")
-    rows = pq.read_table(tmp_path / "rows").to_pylist()
-    model = build_model(tokenizer, TINY).eval()
-    for rollout in sample(model, tokenizer, rows, is_correct, 12, n=1, opening=" quick:"):
-        assert rollout.text.startswith(" quick:")
-        assert rollout.tokens <= 12
-        assert rollout.tokens == 12 if rollout.truncated else rollout.tokens >= 3
+    assert lab_task.needed_tokens(3) == 50
 
 
 def test_splits_are_disjoint_seeded_and_of_the_levels_named(splits: dict[str, list[lab_task.Problem]]) -> None:
@@ -108,7 +98,7 @@ def test_the_guidance_of_a_warmup_row_is_roughly_its_length(tokenizer: PreTraine
         ratios.append(int(words[-2]) / len(row.response))
     ratios.sort()
     assert ratios[200] == pytest.approx(1.0, abs=0.03)
-    assert 0.08 < (ratios[336] - ratios[64]) / 2 < 0.16
+    assert 0.05 < (ratios[336] - ratios[64]) / 2 < 0.11
 
 
 def test_data_files_are_what_verl_reads(tmp_path: Path) -> None:
@@ -181,4 +171,4 @@ def test_the_task_is_frozen(tokenizer: PreTrainedTokenizerFast, splits: dict[str
     problems = [(name, p.problem_id, p.answer) for name, chosen in splits.items() for p in chosen]
     rows = lab_warmup.draw_rows(random.Random(0), tokenizer, SETTINGS, set())
     text = json.dumps([problems, [(row.prompt, row.response) for row in rows]])
-    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "d48a7ce806ec916b"
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "91f827ed439ebfa7"
