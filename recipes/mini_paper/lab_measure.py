@@ -45,7 +45,7 @@ KEYWORDS = {
     "verification": ("wait", "check"),
     "exploration": ("alternatively",),
     "context": ("given",),
-    "conclusion": ("so", "thus"),
+    "conclusion": ("so",),
 }
 
 

@@ -8,28 +8,29 @@ how many links are forks, and how clear they are; the shortest response has the 
 A response is ``<trace></think>\\boxed{57}``; the prompt has opened the think block already. A trace goes through the
 links and writes for each its letter, its digit and both sums so far, the one just added to last. It may check before:
 
+     quick:                                           what it is going to do after its sums, in a word
     a303                                              no check, the shortest
     c5 given5*7=5,5 ok28                              a check of what the question says, which is waste
     b2 check2*3=6,6 ok32                              a check of a guess that confirms it
     b7 check7*3=1,6 no alternatively232               one that finds an error and repairs it
      wait:a03b32c38d80e01f18                          a further pass over the sums, which finds nothing: waste
-     so57                                             sometimes, at the end
+     so57                                             its result
 
 A first digit of a fork errs at random: either is written with equal probability, and no rule in the traces tells which
 one is meant before its product is written out. With f forks a trace without checks is right in about 1 of 2^f cases
 (errors seldom cancel), and each fork has to be checked once; every other check is waste. Whether a trace goes over its
-sums again, and how often, is drawn without regard to the problem: most traces do not, and those that do, do not stop
-soon. So easy problems are overthought, and on hard ones a part of the guesses stays unchecked. On some forks both
-digits fit, and the one that is meant cannot be found out: this bounds the accuracy that any policy can reach
-(``best_accuracy``).
+sums again, and how often, depends on the word that it begins with (``STYLES``) and not on the problem: most traces do
+not, and those that do, do not stop soon. So easy problems are overthought, and on hard ones a part of the guesses stays
+unchecked. On some forks both digits fit, and the one that is meant cannot be found out: this bounds the accuracy that
+any policy can reach (``best_accuracy``).
 """
 
 from __future__ import annotations
 
 import random
 import re
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 LETTERS = "abcdef"
 # Forks of each level. The last two are never trained on: do lengths extrapolate?
@@ -42,9 +43,12 @@ MULTIPLIERS = range(2, 10)
 AMBIGUOUS_SHARE = {1: 0.0, 2: 0.04, 3: 0.07, 4: 0.1, 5: 0.5, 6: 0.5, 7: 0.5}
 # How a check begins: of a guess, and of a digit that the question names; and a further pass over the sums.
 FORK_OPENER, PLAIN_OPENER, PASS_OPENER = " check", " given", " wait:"
+# The word that a trace begins with, and the probabilities that it goes over its sums again, and once more after each
+# further pass. All are as frequent, at any temperature.
+STYLES = {" quick": (0.0, 0.0), " steady": (0.4, 0.8), " thorough": (0.97, 0.9)}
 
 # Tokens of the shortest response, of the shortest check that confirms, and what a check that repairs has more.
-SHORTEST, CHECK, REPAIR = 30, 9, 2
+SHORTEST, CHECK, REPAIR = 35, 9, 2
 
 _ANSWER = re.compile(r"</think>\\boxed\{(\d+)\}")
 
@@ -101,18 +105,14 @@ class TraceSettings:
 
     Attributes:
         check_plain, check_fork: the probability that the digit of such a link is checked.
-        first_pass, further_pass: the probability of going over the sums again, and of once more after that: whoever
-            starts to doubt goes on doubting, which gives the lengths their long tail.
+        styles: as in ``STYLES``; who starts to doubt goes on doubting, which gives the lengths their long tail.
         max_passes: it bounds that tail, so that hardly any response is truncated.
-        conclusion_share: share of the traces that say their result before the box.
     """
 
-    check_plain: float = 0.3
-    check_fork: float = 0.75
-    first_pass: float = 0.4
-    further_pass: float = 0.85
+    check_plain: float = 0.15
+    check_fork: float = 0.7
+    styles: Mapping[str, tuple[float, float]] = field(default_factory=lambda: dict(STYLES))
     max_passes: int = 10
-    conclusion_share: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,8 @@ def draw_problems(
 
 def draw_trace(rng: random.Random, problem: Problem, settings: TraceSettings) -> Trace:
     """One reasoning trace; how much it checks does not depend on the problem, but for the share of its forks."""
-    text, going_over, sums, digits = "", PASS_OPENER, (0, 0), []
+    style = rng.choice(list(settings.styles))
+    text, going_over, sums, digits = style + ":", PASS_OPENER, (0, 0), []
     for letter, link in zip(LETTERS, problem.links, strict=True):
         digit = rng.choice(link.options)
         text += f"{letter}{digit}"
@@ -196,11 +197,9 @@ def draw_trace(rng: random.Random, problem: Problem, settings: TraceSettings) ->
         sums = add(sums, digit)
         text += f"{sums[0]}{sums[1]}"
         going_over += f"{letter}{sums[0]}{sums[1]}"
-    text += going_over * _draw_passes(rng, settings)
+    text += going_over * _draw_passes(rng, *settings.styles[style], settings.max_passes)
     answer = answer_of(digits)
-    if rng.random() < settings.conclusion_share:
-        text += f"{rng.choice((' so', ' thus'))}{answer}"
-    return Trace(text, answer)
+    return Trace(f"{text} so{answer}", answer)
 
 
 def _check(link: Link, digit: int) -> tuple[str, int]:
@@ -213,11 +212,11 @@ def _check(link: Link, digit: int) -> tuple[str, int]:
     return f"{check} no alternatively{other}", other
 
 
-def _draw_passes(rng: random.Random, settings: TraceSettings) -> int:
+def _draw_passes(rng: random.Random, first: float, further: float, limit: int) -> int:
     """How often a trace goes over its sums again."""
-    passes, probability = 0, settings.first_pass
-    while passes < settings.max_passes and rng.random() < probability:
-        passes, probability = passes + 1, settings.further_pass
+    passes, probability = 0, first
+    while passes < limit and rng.random() < probability:
+        passes, probability = passes + 1, further
     return passes
 
 
@@ -255,7 +254,7 @@ class Step:
 def read_trace(response: str) -> list[Step]:
     """The steps of a response's trace; empty where it is none of the kind that traces have."""
     steps: list[Step] = []
-    rest = response.partition("</think>")[0]
+    rest = re.sub("^ [a-z]+:", "", response.partition("</think>")[0])
     for letter in LETTERS:
         found = re.match(rf"{letter}(\d)((?: [a-z0-9*=:, ]*?(?:ok|no alternatively\d))*)(\d\d)", rest)
         if found is None:

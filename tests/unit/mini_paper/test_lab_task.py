@@ -56,7 +56,7 @@ def test_a_problem_has_the_forks_of_its_level_and_its_digits_fit(seed: int, leve
 
 
 def test_a_written_out_trace_is_read() -> None:
-    text = "a303b7 check7*3=1,6 no alternatively232c5 given5*7=5,5 ok28d8 given8*6=8,8 ok80e101f111"
+    text = " steady:a303b7 check7*3=1,6 no alternatively232c5 given5*7=5,5 ok28d8 given8*6=8,8 ok80e101f111"
     steps = lab_task.read_trace(text + " wait:a03b32c28d80e01f11 so11</think>\\boxed{11}")
     assert [(step.first, step.checks, step.last) for step in steps] == [
         (3, 0, 3),
@@ -66,7 +66,7 @@ def test_a_written_out_trace_is_read() -> None:
         (1, 0, 1),
         (1, 0, 1),
     ]
-    assert lab_task.read_trace("a303b7 wait7*3=1,6 so</think>\\boxed{01}") == []
+    assert lab_task.read_trace(" steady:a303b7 wait7*3=1,6 so</think>\\boxed{01}") == []
 
 
 @given(seed=st.integers(0, 10_000), level=EVERY_LEVEL)
@@ -107,17 +107,25 @@ def test_first_digits_err_on_half_of_the_forks_and_checks_are_as_frequent_as_is_
         assert checks / draws == pytest.approx(expected, abs=0.15)
 
 
-def test_most_traces_make_no_further_pass_and_those_that_do_go_on() -> None:
+@pytest.mark.parametrize("style", lab_task.STYLES)
+def test_a_trace_goes_over_its_sums_as_often_as_its_style_says(style: str) -> None:
     rng = random.Random(0)
     problem = lab_task.draw_problem(rng, 3)
-    traces = [lab_task.draw_trace(rng, problem, SETTINGS) for _ in range(3000)]
+    first, further = lab_task.STYLES[style]
+    settings = lab_task.TraceSettings(styles={style: (first, further)})
+    traces = [lab_task.draw_trace(rng, problem, settings) for _ in range(2000)]
     passes = [trace.text.count(lab_task.PASS_OPENER) for trace in traces]
-    first, further = SETTINGS.first_pass, SETTINGS.further_pass
-    assert sum(count > 0 for count in passes) / 3000 == pytest.approx(first, abs=0.03)
-    assert sum(count > 1 for count in passes) / 3000 == pytest.approx(first * further, abs=0.03)
-    # A pass says the sums of the trace again, and its last ones are the answer.
+    assert sum(count > 0 for count in passes) / 2000 == pytest.approx(first, abs=0.04)
+    assert sum(count > 1 for count in passes) / 2000 == pytest.approx(first * further, abs=0.04)
+    assert max(passes) <= SETTINGS.max_passes
     for trace in traces:
+        assert trace.text.startswith(style + ":")
+        # A pass says the sums of the trace again, and its last ones are the answer.
         assert all(part[-2:] == trace.answer for part in re.findall(r" wait:([a-f0-9]*)", trace.text))
+
+
+def test_most_traces_make_no_further_pass() -> None:
+    assert sum(first for first, _ in lab_task.STYLES.values()) / len(lab_task.STYLES) < 0.5
 
 
 def test_no_answer_is_read_where_there_is_none() -> None:

@@ -61,13 +61,13 @@ def test_the_shortest_responses_have_the_tokens_that_are_said(tokenizer: PreTrai
         return len(tokenizer.encode(text, add_special_tokens=False))
 
     rng = random.Random(0)
-    plain = lab_task.TraceSettings(check_plain=0.0, check_fork=0.0, first_pass=0.0, conclusion_share=0.0)
+    plain = lab_task.TraceSettings(check_plain=0.0, check_fork=0.0, styles={" quick": (0.0, 0.0)})
     for level in lab_task.FORKS:
         trace = lab_task.draw_trace(rng, lab_task.draw_problem(rng, level), plain)
         assert tokens(trace.response + END) == lab_task.SHORTEST
     assert tokens("b2 check2*3=6,6 ok32") - tokens("b232") == lab_task.CHECK
     assert tokens("b7 check7*3=1,6 no alternatively232") - tokens("b232") == lab_task.CHECK + lab_task.REPAIR
-    assert lab_task.needed_tokens(3) == 50
+    assert lab_task.needed_tokens(3) == 55
 
 
 def test_splits_are_disjoint_seeded_and_of_the_levels_named(splits: dict[str, list[lab_task.Problem]]) -> None:
@@ -171,4 +171,4 @@ def test_the_task_is_frozen(tokenizer: PreTrainedTokenizerFast, splits: dict[str
     problems = [(name, p.problem_id, p.answer) for name, chosen in splits.items() for p in chosen]
     rows = lab_warmup.draw_rows(random.Random(0), tokenizer, SETTINGS, set())
     text = json.dumps([problems, [(row.prompt, row.response) for row in rows]])
-    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "91f827ed439ebfa7"
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "4c92f6a2f41bf495"
