@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 # The probabilities of this many tokens lie in memory at once: half a gigabyte at the vocabularies of today's models.
@@ -18,6 +20,7 @@ def apply() -> None:
     _single_gloo_backend()
     _no_offload_from_cpu_to_cpu()
     _log_probs_of_many_tokens_at_once()
+    _micro_batches_of_similar_lengths()
 
 
 def log_probs(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -33,6 +36,19 @@ def log_probs(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     parts = zip(logits.flatten(0, -2).split(TOKENS_AT_ONCE), labels.flatten().split(TOKENS_AT_ONCE), strict=True)
     losses = [torch.nn.functional.cross_entropy(part.float(), target, reduction="none") for part, target in parts]
     return -torch.cat(losses).view(labels.shape)
+
+
+def similar_lengths(lengths: Sequence[int], parts: int) -> list[list[int]]:
+    """As many sequences in each part, those of similar length together.
+
+    Args:
+        lengths: of each sequence, or anything that grows with it.
+        parts: at most as many as there are sequences.
+
+    Returns:
+        The positions of each part's sequences.
+    """
+    return [part.tolist() for part in np.array_split(np.argsort(lengths, kind="stable"), parts)]
 
 
 def _register_platform() -> None:
@@ -94,3 +110,22 @@ def _log_probs_of_many_tokens_at_once() -> None:
     from verl.utils import torch_functional
 
     torch_functional.logprobs_from_logits_v2 = log_probs
+
+
+def _micro_batches_of_similar_lengths() -> None:
+    # Stands in for micro-batches of equal work, each with short and long sequences: without flash attention they are
+    # padded to their longest. The gradient does not depend on how a batch is cut.
+    from verl.utils import seqlen_balancing
+
+    original = seqlen_balancing.get_seqlen_balanced_partitions
+    if getattr(original, "lapo_patched", False):
+        return
+
+    def partitions(seqlen_list: list[int], k_partitions: int, equal_size: bool) -> Any:
+        # Parts of equal size are ranks' shares, not micro-batches.
+        if equal_size:
+            return original(seqlen_list, k_partitions, equal_size)
+        return similar_lengths(seqlen_list, k_partitions)
+
+    partitions.lapo_patched = True  # type: ignore[attr-defined]
+    seqlen_balancing.get_seqlen_balanced_partitions = partitions

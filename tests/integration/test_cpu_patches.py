@@ -1,18 +1,34 @@
 """What the CPU platform puts in place of verl's own code gives what verl's own code gives."""
 
+import json
 import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from verl.utils import torch_functional
 
-from lapo_verl.cpu.verl_patches import TOKENS_AT_ONCE, log_probs
+from lapo_verl.cpu.verl_patches import TOKENS_AT_ONCE, log_probs, similar_lengths
 
-SHOW_PLACE = (
-    "import verl; from verl.utils import torch_functional; print(torch_functional.logprobs_from_logits_v2.__module__)"
+SHOW_PLACES = (
+    "import verl; from verl.utils import seqlen_balancing, torch_functional; "
+    "print(torch_functional.logprobs_from_logits_v2.__module__, "
+    "seqlen_balancing.get_seqlen_balanced_partitions.__module__)"
 )
+SHOW_MICRO_BATCHES = """
+import verl, torch
+from tensordict import TensorDict
+from verl.utils.seqlen_balancing import rearrange_micro_batches
+lengths = torch.randperm(64, generator=torch.Generator().manual_seed(0)) + 1
+ids = torch.nested.nested_tensor([torch.ones(n, dtype=torch.long) for n in lengths], layout=torch.jagged)
+batch = TensorDict({"input_ids": ids}, batch_size=[64])
+parts, positions = rearrange_micro_batches(batch, max_token_len=600)
+print(sorted([[int(n) for n in sorted(lengths[p])] for p in positions]))
+"""
 
 
 @pytest.mark.parametrize("shape", [(1, 7), (3, 5, 7), (TOKENS_AT_ONCE + 3, 5)])
@@ -41,14 +57,36 @@ def test_half_precision_is_computed_in_float32() -> None:
     torch.testing.assert_close(ours, torch_functional.logprobs_from_logits_naive(logits.float(), labels))
 
 
-def test_processes_on_the_cpu_platform_use_it() -> None:
-    shown = subprocess.run(
-        [sys.executable, "-c", SHOW_PLACE],
+@given(lengths=st.lists(st.integers(1, 4096), min_size=1, max_size=60), data=st.data())
+def test_similar_lengths_are_together_and_none_is_lost(lengths: list[int], data: st.DataObject) -> None:
+    parts = similar_lengths(lengths, data.draw(st.integers(1, len(lengths))))
+
+    assert sorted(position for part in parts for position in part) == list(range(len(lengths)))
+    sizes = [len(part) for part in parts]
+    assert max(sizes) - min(sizes) <= 1
+    longest = [max(lengths[position] for position in part) for part in parts]
+    shortest = [min(lengths[position] for position in part) for part in parts]
+    assert all(before <= after for before, after in zip(longest, shortest[1:], strict=False))
+
+
+def on_the_cpu_platform(program: str) -> str:
+    """What a new process prints."""
+    return subprocess.run(
+        [sys.executable, "-c", program],
         env={**os.environ, "VERL_PLATFORM": "cpu"},
         capture_output=True,
         text=True,
         timeout=300,
         check=True,
-    )
+    ).stdout
 
-    assert shown.stdout.split()[-1] == "lapo_verl.cpu.verl_patches"
+
+def test_processes_on_the_cpu_platform_use_them() -> None:
+    assert on_the_cpu_platform(SHOW_PLACES).split()[-2:] == ["lapo_verl.cpu.verl_patches"] * 2
+
+
+def test_verls_micro_batches_hold_similar_lengths_within_the_limit() -> None:
+    parts = json.loads(on_the_cpu_platform(SHOW_MICRO_BATCHES).splitlines()[-1])
+
+    assert np.concatenate(parts).tolist() == list(range(1, 65))
+    assert all(sum(part) <= 600 for part in parts)
