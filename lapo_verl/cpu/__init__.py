@@ -11,7 +11,7 @@ ENVIRONMENT = {
     "VLLM_TARGET_DEVICE": "cpu",
     # GiB of key-value cache of a vLLM replica; it would take a large share of the machine's memory otherwise.
     "VLLM_CPU_KVCACHE_SPACE": "1",
-    # vLLM takes `distributed_executor_backend: uni` on a CPU only with this; its engine has a process of its own anyway.
+    # vLLM takes `distributed_executor_backend: uni` on a CPU only with this; its engine has its own process anyway.
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     # Ray gives an actor one OpenMP thread; training and generation take turns, so each may use every core.
     "OMP_NUM_THREADS": str(os.cpu_count() or 1),
