@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from lab_cells import Cell, is_kept, read_cell, write_cell
 from lab_grid import Hyperparameters
-from lab_results import cell_path, level_correlation, validation_curves, write_results
+from lab_markdown import beats
+from lab_results import cell_path, validation_curves, write_results
+from lab_tables import compared_with, level_correlation
 from rich.console import Console
 
 from lapo_verl.report.dumps import Sample
@@ -111,16 +113,64 @@ def test_goals_stand_beside_what_came_out(results: Path) -> None:
     keep(results, 1, "acc_only", answers(1, [True, True], 100) + answers(2, [True, True], 200))
     write_results(Hyperparameters(), keys(results), results, Console(quiet=True))
     text = (results / "results.md").read_text()
-    assert "| LAPO-I against base: at least 40.9 % fewer tokens | 63.6 % | yes |" in text
-    assert "| LAPO-I against base: at least 2.3 points more Pass@1 | +25.0 | yes |" in text
-    assert "| LAPO-I against Acc-Only: fewer tokens | 60.0 % | yes |" in text
-    assert "| LAPO-I against Acc-Only: equal or better Pass@1 | +0.0 points | yes |" in text
-    keep(results, 1, "lapo_i", answers(1, [True, False], 90) + answers(2, [True, False], 80))
-    keep(results, 2, "lapo_i", answers(1, [True, False], 90) + answers(2, [True, False], 80))
+    assert "at least 40.9 % fewer tokens | -63.6 % [-63.6, -63.6] | yes |" in text
+    assert "at least 2.3 points more Pass@1 | +25.0 points [+0.0, +50.0] | yes |" in text
+    # Acc-Only has the first seed alone, and so has what is compared with it.
+    assert "| LAPO-I against Acc-Only: fewer tokens | -60.0 % [-60.0, -60.0] | yes |" in text
+    assert "| LAPO-I against Acc-Only: equal or better Pass@1 | +0.0 points [+0.0, +0.0] | yes |" in text
+    assert "| One seed of Table 1 in at most 2 h | 0.1 h, the slowest of 1 | yes |" in text
+    assert "whole grid" not in text
+    assert "- Every goal was reached.\n" in text
+    assert "- Not made yet: base (seed 3); Acc-Only (seed 2, 3); LAPO-D (seed 3); LAPO-I (exact, median)" in text
+
+
+def test_what_was_missed_is_said_again_at_the_end(results: Path) -> None:
+    keep(results, 1, "acc_only", answers(1, [True, True], 100) + answers(2, [True, True], 200))
+    for seed in (1, 2):
+        keep(results, seed, "lapo_i", answers(1, [True, False], 90) + answers(2, [True, False], 80))
+        keep(results, seed, "range", answers(1, [True, True], 70) + answers(2, [True, True], 70))
+        keep(results, seed, "mean", answers(1, [True, False], 99) + answers(2, [True, False], 99))
     write_results(Hyperparameters(), keys(results), results, Console(quiet=True))
     text = (results / "results.md").read_text()
-    assert "| LAPO-I against base: at least 2.3 points more Pass@1 | -25.0 | no |" in text
+    assert "at least 2.3 points more Pass@1 | -25.0 points [-50.0, +0.0] | no |" in text
     assert "Spearman at least 0.9 | -1.00 | no |" in text
+    end = text[text.index("## What did not come out") :]
+    assert "- Missed: LAPO-I against base: at least 2.3 points more Pass@1: -25.0 points [-50.0, +0.0]." in end
+    assert "Table 2: form and place of the guidance: range does better than the paper's choice" in end
+    assert "Table 3" not in end
+
+
+def change(tokens: tuple[float, float], points: tuple[float, float]) -> dict[str, dict[str, float]]:
+    return {
+        "tokens_percent": {"low": tokens[0], "high": tokens[1]},
+        "pass@1_points": {"low": points[0], "high": points[1]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("tokens", "points", "better"),
+    [
+        ((-5, -1), (-1, 1), True),
+        ((-5, -1), (1, 2), True),
+        ((-5, -1), (-3, -1), False),
+        ((-1, 1), (1, 2), True),
+        ((1, 5), (1, 2), False),
+        ((-1, 1), (-1, 1), False),
+    ],
+)
+def test_a_row_is_better_where_the_intervals_say_so(
+    tokens: tuple[float, float], points: tuple[float, float], better: bool
+) -> None:
+    assert beats(change(tokens, points)) is better
+
+
+def test_each_row_is_compared_with_what_it_varies() -> None:
+    assert compared_with("lapo_i", ["base", "acc_only", "lapo_i"]) == "base"
+    assert compared_with("base", ["base", "acc_only"]) is None
+    table4 = ["lapo_i", "lapo_i conflict=40", "outside", "outside conflict=40"]
+    assert [compared_with(row, table4) for row in table4] == [None, "lapo_i", "lapo_i", "outside"]
+    presets = ["lapo_d", "lapo_i", "reference_d", "reference_i"]
+    assert [compared_with(row, presets) for row in presets] == [None, "lapo_d", "lapo_d", "lapo_i"]
 
 
 def test_nothing_kept_is_said(tmp_path: Path) -> None:

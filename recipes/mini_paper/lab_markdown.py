@@ -1,0 +1,200 @@
+"""The text of ``results.md``: every table, the goals beside what came out, and what did not come out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lab_grid import BASE, SEEDS, TABLES, needed
+from lab_tables import Row, compare, level_correlation, title_of
+
+from lapo_verl.report.bootstrap import Estimate
+from lapo_verl.report.summary import level_order
+
+# What stands above each table.
+HEADINGS = {
+    "table1": "Table 1: base, accuracy alone, and the two stages",
+    "table2": "Table 2: form and place of the guidance",
+    "table3": "Table 3: the statistic behind the budget",
+    "table4": "Table 4: an instruction that contradicts",
+    "presets": "The paper's text against its published code",
+    "unsolved": "A problem that its last visit did not solve: unsolved again, or its old budget",
+    "share": "The sentence in every visit, or in half of them",
+}
+DIFFERENCES = (
+    "A toy task and a Llama of under a million parameters, warmed up on traces that already know the guidance "
+    "sentence; how verbose it is was chosen after pilots of the method (`base.md`).",
+    "A trace begins with a word for its style, which gives a training an easy handle on length.",
+    "20 steps a stage, four visits of each of 160 problems (the paper: about 240 steps, three visits of 10,000); one "
+    "learning rate of 2e-4 for all rows (1e-6); no KL term (1e-4).",
+    "`decay` and `sigma` are scaled to the task's lengths (10 tokens, what one check takes; 100 and 120).",
+    "Table 4's instruction is worded here: the paper gives its lengths and no wording. It asks for 40 and 250 tokens "
+    "(500 and 3,500).",
+    "The keyword groups are those of `lapo report`; this task has words for three of the paper's four behaviours.",
+)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What was to be shown, and what came out."""
+
+    text: str
+    measured: str
+    reached: bool
+
+
+def markdown(
+    rows: Mapping[str, Mapping[str, Row]],
+    tables: Mapping[str, Mapping[str, Any]],
+    settings: Mapping[str, Any],
+    seconds: Mapping[tuple[str, str], float],
+    pictures: Mapping[str, str],
+) -> str:
+    """``results.md``.
+
+    Args:
+        rows: {table: {row: samples}}.
+        tables: {table: what ``table_json`` made of its rows}.
+        settings: of every training.
+        seconds: {("seed1", training): what its cell took}.
+        pictures: {file: what it shows}.
+    """
+    goals = goals_of(rows.get("table1", {}), tables.get("table1", {}), seconds)
+    lines = [
+        "# What the laboratory measured",
+        "",
+        "Written by `recipes/mini_paper/paper.py` from the files beside it. Test problems, no guidance, T 0.6, top-p "
+        "0.95, four samples a problem. Pass@1 in percent; in brackets 95 % intervals over problems; then one value a "
+        "seed. Means are over the levels that were trained on (1 to 5). Changes are paired: the same problems and "
+        "seeds.",
+        "",
+        'Command: `make paper`, or `make paper ARGS="--tables table1 --seeds 1"` for a part. Trainings and evaluations '
+        f"of what is here took {sum(seconds.values()) / 3600:.1f} h on two cores, one after the other or two at a time "
+        "([README](../README.md)).",
+        "",
+        "Settings of every training: " + ", ".join(f"{key} {value}" for key, value in settings.items()) + ".",
+    ]
+    for name, table in tables.items():
+        lines += ["", f"## {HEADINGS[name]}", "", *table_lines(table)]
+        if name == "table1":
+            lines += ["", *goal_lines(goals), "", *(f"![{shown}]({file})" for file, shown in pictures.items())]
+    lines += ["", "## What did not come out", "", *shortcomings(goals, tables)]
+    if rest := missing_cells(seconds):
+        lines.append(f"- Not made yet: {'; '.join(rest)}.")
+    lines += ["", "## What differs from the paper", "", *(f"- {difference}" for difference in DIFFERENCES)]
+    return "\n".join(lines) + "\n"
+
+
+def table_lines(table: Mapping[str, Any]) -> list[str]:
+    """A Markdown table: overall, then Pass@1 / tokens by level."""
+    levels = sorted({level for row in table.values() for level in row["by_level"]}, key=level_order)
+    header = ["", "Pass@1", "seeds", "tokens", "seeds", "against", "tokens, %", "Pass@1, points"]
+    header += [f"level {level}" for level in levels]
+    lines = ["| " + " | ".join(header) + " |", "| " + " | ".join(["---"] * len(header)) + " |"]
+    for name, row in table.items():
+        cells = [title_of(name)]
+        for value in (row["pass@1"], row["tokens"]):
+            cells.append(f"{value['mean']:.1f}{interval(*value['interval'])}")
+            cells.append(" ".join(f"{seed:.1f}" for seed in value["seeds"]))
+        cells += change_cells(row["change"])
+        parts = row["by_level"]
+        cells += [
+            f"{parts[level]['pass@1']:.0f} / {parts[level]['tokens']:.0f}" if level in parts else "" for level in levels
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def change_cells(change: Mapping[str, Any] | None) -> list[str]:
+    """Against which row, and by how much in tokens and in Pass@1."""
+    if change is None:
+        return ["", "", ""]
+    return [title_of(change["against"]), *(signed(change[key]) for key in ("tokens_percent", "pass@1_points"))]
+
+
+def signed(estimate: Mapping[str, Any] | None) -> str:
+    """A change with its interval."""
+    return "" if estimate is None else f"{estimate['value']:+.1f}{interval(estimate['low'], estimate['high'], '+')}"
+
+
+def interval(low: float | None, high: float | None, sign: str = "") -> str:
+    """`` [low, high]``; nothing where there is none."""
+    return "" if low is None or high is None else f" [{low:{sign}.1f}, {high:{sign}.1f}]"
+
+
+def goals_of(rows: Mapping[str, Row], table: Mapping[str, Any], seconds: Mapping[tuple[str, str], float]) -> list[Goal]:
+    """The goals of Table 1 and of the time, where all of its rows are there."""
+    if not {BASE, "acc_only", "lapo_i"} <= set(rows):
+        return []
+    against_base = compare(rows[BASE], rows["lapo_i"])
+    against_accuracy = compare(rows["acc_only"], rows["lapo_i"])
+    if against_base is None or against_accuracy is None or not (against_base.tokens and against_accuracy.tokens):
+        return []
+    correlation = level_correlation(table["lapo_i"]["by_level"])
+    names = (BASE, *(training.name for training in needed("table1")))
+    whole = [seed for seed in SEEDS if all((f"seed{seed}", name) in seconds for name in names)]
+    slowest = max((sum(seconds[f"seed{seed}", name] for name in names) / 3600 for seed in whole), default=None)
+
+    def shown(estimate: Estimate, unit: str) -> str:
+        return f"{estimate.value:+.1f} {unit}{interval(estimate.low, estimate.high, '+')}"
+
+    fewer, gained = against_base.tokens, against_base.pass_at_1
+    shorter, ahead = against_accuracy.tokens, against_accuracy.pass_at_1
+    goals = [
+        Goal("LAPO-I against base: at least 40.9 % fewer tokens", shown(fewer, "%"), fewer.value <= -40.9),
+        Goal("LAPO-I against base: at least 2.3 points more Pass@1", shown(gained, "points"), gained.value >= 2.3),
+        Goal("LAPO-I against Acc-Only: fewer tokens", shown(shorter, "%"), shorter.value < 0),
+        Goal("LAPO-I against Acc-Only: equal or better Pass@1", shown(ahead, "points"), ahead.value >= 0),
+        Goal("LAPO-I's tokens rise with the level: Spearman at least 0.9", f"{correlation:.2f}", correlation >= 0.9),
+    ]
+    if slowest is not None:
+        goals.append(
+            Goal("One seed of Table 1 in at most 2 h", f"{slowest:.1f} h, the slowest of {len(whole)}", slowest <= 2)
+        )
+    if not missing_cells(seconds):
+        hours = sum(seconds.values()) / 3600
+        goals.append(Goal("The whole grid in at most 10 h", f"{hours:.1f} h", hours <= 10))
+    return goals
+
+
+def goal_lines(goals: Sequence[Goal]) -> list[str]:
+    """The goals beside what came out."""
+    if not goals:
+        return []
+    lines = ["| goal | measured | reached |", "| --- | --- | --- |"]
+    return lines + [f"| {goal.text} | {goal.measured} | {'yes' if goal.reached else 'no'} |" for goal in goals]
+
+
+def shortcomings(goals: Sequence[Goal], tables: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Goals that were missed, and rows of Tables 2 and 3 that do better than what the paper settles on."""
+    lines = [f"- Missed: {goal.text}: {goal.measured}." for goal in goals if not goal.reached]
+    for name in ("table2", "table3"):
+        for row, values in tables.get(name, {}).items():
+            change = values["change"]
+            if change and beats(change):
+                lines.append(
+                    f"- {HEADINGS[name]}: {title_of(row)} does better than the paper's choice: tokens "
+                    f"{signed(change['tokens_percent'])} %, Pass@1 {signed(change['pass@1_points'])} points."
+                )
+    if goals and all(goal.reached for goal in goals):
+        lines.append("- Every goal was reached.")
+    return lines
+
+
+def beats(change: Mapping[str, Any]) -> bool:
+    """Fewer tokens at no less Pass@1, or more Pass@1 at no more tokens, as far as the 95 % intervals tell."""
+    tokens, points = change["tokens_percent"], change["pass@1_points"]
+    if tokens is None or tokens["high"] is None or points["high"] is None:
+        return False
+    return bool((tokens["high"] < 0 and points["high"] >= 0) or (points["low"] > 0 and tokens["low"] <= 0))
+
+
+def missing_cells(kept: Mapping[tuple[str, str], float]) -> list[str]:
+    """What the grid has and is not made yet: ``range (seed 1)``."""
+    names = dict.fromkeys(name for table in TABLES.values() for name in table)
+    return [
+        f"{title_of(name)} (seed {', '.join(str(seed) for seed in seeds)})"
+        for name in names
+        if (seeds := [seed for seed in SEEDS if (f"seed{seed}", name) not in kept])
+    ]
