@@ -77,14 +77,24 @@ class LabPaths:
 
 
 def draw_splits(settings: LabWarmupSettings) -> dict[str, list[Problem]]:
-    """The problems of ``train``, ``validation`` and ``test``; no problem is in two of them."""
+    """The problems of ``train``, ``validation`` and ``test``, and of ``screening``; no problem is in two of them.
+
+    On ``screening`` methods were measured while the base model was chosen (base.md); it has no other use, and ``test``
+    is of problems that had no part in that choice.
+    """
     every = (*LEVELS, *HARDER_LEVELS)
+    sizes = settings.sizes
     splits: dict[str, list[Problem]] = {}
     taken: set[str] = set()
-    # Test first: changing the other two leaves it as it is.
-    for offset, (name, levels) in enumerate((("test", every), ("validation", every), ("train", LEVELS))):
+    plan = (
+        ("screening", every, sizes.test),
+        ("validation", every, sizes.validation),
+        ("train", LEVELS, sizes.train),
+        ("test", every, sizes.test),
+    )
+    for offset, (name, levels, size) in enumerate(plan):
         rng = random.Random(settings.split_seed * 1000 + offset)
-        splits[name] = draw_problems(rng, getattr(settings.sizes, name), levels, exclude=taken)
+        splits[name] = draw_problems(rng, size, levels, exclude=taken)
         taken |= {problem.problem_id for problem in splits[name]}
     return splits
 
@@ -136,15 +146,16 @@ def prepare(
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
     splits = draw_splits(settings)
-    for name, problems in splits.items():
-        write_problems(problems, DATA_SOURCE, name, output / f"{name}.parquet")
+    data = [output / f"{name}.parquet" for name in ("train", "validation", "test")]
+    for path in data:
+        write_problems(splits[path.stem], DATA_SOURCE, path.stem, path)
     model = output / "base_model"
     if retrain or not is_trained(model, settings):
         if not retrain and is_trained(SHIPPED_MODEL, settings):
             write_folder(model, lambda folder: shutil.copytree(SHIPPED_MODEL, folder))
         else:
             train_base(model, settings, show_progress)
-    return LabPaths(model, *(output / f"{name}.parquet" for name in ("train", "validation", "test")))
+    return LabPaths(model, *data)
 
 
 def main() -> None:
