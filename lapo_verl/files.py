@@ -12,6 +12,10 @@ from pathlib import Path
 def whole_file(path: Path) -> Iterator[Path]:
     """A path beside ``path`` to write to, renamed to it after the block; its folder is made where there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    yield partial
-    os.replace(partial, path)
+    # Of this process alone: another one may be writing the same file.
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -26,6 +26,7 @@ from rich.progress import (
 )
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from lapo_verl.files import whole_file
 from lapo_verl.method import guidance_text
 from lapo_verl.toy.tokenizer import prompt_text
 
@@ -229,7 +230,8 @@ def write_problems(problems: Sequence[Any], data_source: str, split: str, path: 
         }
         for index, problem in enumerate(problems)
     ]
-    pq.write_table(pa.Table.from_pylist(rows), path)
+    with whole_file(path) as partial:
+        pq.write_table(pa.Table.from_pylist(rows), partial)
 
 
 def sample(
