@@ -19,3 +19,9 @@ def whole_file(path: Path) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """A text file in UTF-8, by way of ``whole_file``."""
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")

@@ -19,7 +19,7 @@ from lapo_verl.evaluate.benchmarks import Benchmark, Question, level_of, questio
 from lapo_verl.evaluate.models import Model, resolve_model
 from lapo_verl.evaluate.settings import EvalError, EvalSettings
 from lapo_verl.evaluate.verl_run import answer
-from lapo_verl.files import whole_file
+from lapo_verl.files import whole_file, write_whole
 from lapo_verl.report.dumps import read_samples
 from lapo_verl.report.summary import summarize
 
@@ -147,7 +147,7 @@ def _answer(
         lost += absent
         if not absent:
             rows = (_sample(model, asked[position], answers[position]) for position in positions)
-            _write(cell.path, "".join(json.dumps(row) + "\n" for row in rows))
+            write_whole(cell.path, "".join(json.dumps(row) + "\n" for row in rows))
     shutil.rmtree(folder / "verl" / "validation")
     if lost:
         raise EvalError(
@@ -207,7 +207,7 @@ def _collect(cells: Sequence[Cell], settings: EvalSettings, output: Path) -> Eva
         },
         "results": [asdict(result) for result in results],
     }
-    _write(output / "eval.json", json.dumps(made_with, indent=2) + "\n")
+    write_whole(output / "eval.json", json.dumps(made_with, indent=2) + "\n")
     return Evaluation(samples, results)
 
 
@@ -234,8 +234,3 @@ def _check_benchmark_names(settings: EvalSettings, names: Sequence[str]) -> None
             nearest = get_close_matches(name, names, n=1)
             hint = f"; did you mean {nearest[0]}?" if nearest else ""
             raise EvalError(f"n is given for a benchmark {name!r}, and there are: {', '.join(names)}{hint}")
-
-
-def _write(path: Path, text: str) -> None:
-    with whole_file(path) as partial:
-        partial.write_text(text, encoding="utf-8")

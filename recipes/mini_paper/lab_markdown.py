@@ -9,7 +9,6 @@ from typing import Any
 from lab_grid import BASE, SEEDS, TABLES, needed
 from lab_tables import Row, compare, level_correlation, title_of
 
-from lapo_verl.report.bootstrap import Estimate
 from lapo_verl.report.summary import level_order
 
 # What stands above each table.
@@ -113,9 +112,11 @@ def change_cells(change: Mapping[str, Any] | None) -> list[str]:
     return [title_of(change["against"]), *(signed(change[key]) for key in ("tokens_percent", "pass@1_points"))]
 
 
-def signed(estimate: Mapping[str, Any] | None) -> str:
+def signed(estimate: Mapping[str, Any] | None, unit: str = "") -> str:
     """A change with its interval."""
-    return "" if estimate is None else f"{estimate['value']:+.1f}{interval(estimate['low'], estimate['high'], '+')}"
+    if estimate is None:
+        return ""
+    return f"{estimate['value']:+.1f}{unit}{interval(estimate['low'], estimate['high'], '+')}"
 
 
 def interval(low: float | None, high: float | None, sign: str = "") -> str:
@@ -127,25 +128,23 @@ def goals_of(rows: Mapping[str, Row], table: Mapping[str, Any], seconds: Mapping
     """The goals of Table 1 and of the time, where all of its rows are there."""
     if not {BASE, "acc_only", "lapo_i"} <= set(rows):
         return []
-    against_base = compare(rows[BASE], rows["lapo_i"])
+    against_base = table["lapo_i"]["change"]
     against_accuracy = compare(rows["acc_only"], rows["lapo_i"])
-    if against_base is None or against_accuracy is None or not (against_base.tokens and against_accuracy.tokens):
+    if against_base is None or against_accuracy is None:
+        return []
+    fewer, gained = against_base["tokens_percent"], against_base["pass@1_points"]
+    shorter, ahead = (against_accuracy.to_json()[key] for key in ("tokens_percent", "pass@1_points"))
+    if fewer is None or shorter is None:
         return []
     correlation = level_correlation(table["lapo_i"]["by_level"])
     names = (BASE, *(training.name for training in needed("table1")))
     whole = [seed for seed in SEEDS if all((f"seed{seed}", name) in seconds for name in names)]
     slowest = max((sum(seconds[f"seed{seed}", name] for name in names) / 3600 for seed in whole), default=None)
-
-    def shown(estimate: Estimate, unit: str) -> str:
-        return f"{estimate.value:+.1f} {unit}{interval(estimate.low, estimate.high, '+')}"
-
-    fewer, gained = against_base.tokens, against_base.pass_at_1
-    shorter, ahead = against_accuracy.tokens, against_accuracy.pass_at_1
     goals = [
-        Goal("LAPO-I against base: at least 40.9 % fewer tokens", shown(fewer, "%"), fewer.value <= -40.9),
-        Goal("LAPO-I against base: at least 2.3 points more Pass@1", shown(gained, "points"), gained.value >= 2.3),
-        Goal("LAPO-I against Acc-Only: fewer tokens", shown(shorter, "%"), shorter.value < 0),
-        Goal("LAPO-I against Acc-Only: equal or better Pass@1", shown(ahead, "points"), ahead.value >= 0),
+        Goal("LAPO-I against base: at least 40.9 % fewer tokens", signed(fewer, " %"), fewer["value"] <= -40.9),
+        Goal("LAPO-I against base: at least 2.3 points more Pass@1", signed(gained, " points"), gained["value"] >= 2.3),
+        Goal("LAPO-I against Acc-Only: fewer tokens", signed(shorter, " %"), shorter["value"] < 0),
+        Goal("LAPO-I against Acc-Only: equal or better Pass@1", signed(ahead, " points"), ahead["value"] >= 0),
         Goal("LAPO-I's tokens rise with the level: Spearman at least 0.9", f"{correlation:.2f}", correlation >= 0.9),
     ]
     if slowest is not None:

@@ -14,7 +14,7 @@ from lab_markdown import markdown
 from lab_tables import Row, pooled, rows_of, table_json, title_of
 from rich.console import Console
 
-from lapo_verl.files import whole_file
+from lapo_verl.files import write_whole
 from lapo_verl.report.bootstrap import Estimate
 from lapo_verl.report.pictures import draw_keywords, draw_lengths, draw_levels, draw_training, draw_validation
 from lapo_verl.report.summary import summarize, summarize_keywords
@@ -49,10 +49,10 @@ def write_results(hyper: Hyperparameters, keys: Mapping[Path, str], results: Pat
             tables[name] = rows
     whole = {name: table_json(rows) for name, rows in tables.items()}
     for name, table in whole.items():
-        _write(results / f"{name}.json", json.dumps({**table, "settings": settings}, indent=2) + "\n")
+        write_whole(results / f"{name}.json", json.dumps({**table, "settings": settings}, indent=2) + "\n")
     pictures = draw(tables["table1"], cells, results) if "table1" in tables else {}
     seconds = {place: cell.seconds for place, cell in cells.items()}
-    _write(results / "results.md", markdown(tables, whole, asdict(hyper), seconds, pictures))
+    write_whole(results / "results.md", markdown(tables, whole, asdict(hyper), seconds, pictures))
     console.print(f"{results}: {', '.join(f'{name}.json' for name in whole)}, results.md and pictures")
 
 
@@ -98,9 +98,3 @@ def validation_curves(
                 }
             }
     return curves
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole, as two sittings may write at the same time."""
-    with whole_file(path) as partial:
-        partial.write_text(text)
