@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+import codecs
+import datetime
+import decimal
+import io
+import json
+import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.json
 import pyarrow.parquet as pq
 
+from lapo_verl.data.missing import is_missing
 from lapo_verl.store import problem_id as hashed_problem_id
 from lapo_verl.verify import check_ground_truth
 
 REQUIRED_COLUMNS = ("prompt", "data_source", "reward_model")
+_KINDS: Final = {
+    str: "a text",
+    list: "a list",
+    dict: "an object",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    datetime.date: "a date",
+    datetime.time: "a time",
+    datetime.timedelta: "a duration",
+    decimal.Decimal: "a decimal",
+    bytes: "bytes",
+}
+_EXACT: Final = 2.0**53  # whole numbers below it are the same in floating point
+_IN_ROW: Final = re.compile(r"(?:JSON parse error: )?(.*?)\.? in row ([0-9]+)$", re.DOTALL)
+_CHANGED: Final = re.compile(r"Column\((.*)\) changed from (\w+) to (\w+)")
 
 
 class DataError(ValueError):
@@ -26,7 +50,7 @@ def row_problem_id(row: Mapping[str, Any]) -> str:
     verl's own ``uid`` is new for each visit and identifies no problem.
     """
     given = (row.get("extra_info") or {}).get("problem_id")
-    if given is not None and str(given).strip():
+    if not is_missing(given):
         return str(given)
     prompt = [dict(message) for message in row["prompt"]]
     return hashed_problem_id(str(row["data_source"]), prompt, row["reward_model"]["ground_truth"])
@@ -65,7 +89,7 @@ def check_rows(
     counts: dict[str, int] = {}
     seen = {} if seen is None else seen
     for index, row in enumerate(read_rows(path)):
-        _check_row(path, index, row, ground_truths, roles)
+        _check_row(f"{path}, row {index}", row, ground_truths, roles)
         identifier = row_problem_id(row)
         content = hashed_problem_id(
             "", [dict(message) for message in row["prompt"]], row["reward_model"]["ground_truth"]
@@ -79,29 +103,93 @@ def check_rows(
     return counts
 
 
-def _check_row(
-    path: Path, index: int, row: Mapping[str, Any], ground_truths: bool, roles: Collection[str] | None
-) -> None:
-    prompt = row["prompt"]
+def agent_names(paths: Iterable[Path]) -> dict[str | None, int]:
+    """{agent loop that the rows name in ``agent_name``: rows}, None for rows without; empty where no file has one.
+
+    Raises:
+        DataError: as ``read_rows``.
+    """
+    named: Counter[str | None] = Counter()
+    for path in paths:
+        named.update(row.get("agent_name") for row in read_rows(path, ("agent_name",)))
+    return {} if set(named) == {None} else dict(named)
+
+
+def _check_row(where: str, row: Mapping[str, Any], ground_truths: bool, roles: Collection[str] | None) -> None:
+    for column in ("reward_model", "extra_info"):
+        if not isinstance(row.get(column), dict | None):
+            raise DataError(
+                f"{where}: {column} must be an object with keys, and is {_kind(row[column])}: {_shown(row[column])}"
+            )
+    _check_prompt(where, row["prompt"], roles)
+    truth = (row["reward_model"] or {}).get("ground_truth")
+    if is_missing(truth):
+        raise DataError(f"{where}: reward_model.ground_truth is missing or empty: {truth!r}")
+    _check_json(where, "reward_model.ground_truth", truth)
+    if ground_truths:
+        _check_truth(where, truth)
+
+
+def _check_prompt(where: str, prompt: Any, roles: Collection[str] | None) -> None:
     is_chat = isinstance(prompt, list) and prompt and all(isinstance(m, dict) and m.get("role") for m in prompt)
     if not is_chat:
-        raise DataError(f"{path}, row {index}: prompt must be a list of messages with role and content, got {prompt!r}")
+        raise DataError(f"{where}: prompt must be a list of messages with role and content, got {_shown(prompt)}")
     if not any(message.get("content") for message in prompt):
-        raise DataError(f"{path}, row {index}: the prompt is empty")
-    for message in prompt:
+        raise DataError(f"{where}: the prompt is empty")
+    for position, message in enumerate(prompt):
         if roles is not None and message["role"] not in roles:
             raise DataError(
-                f"{path}, row {index}: the prompt has a message of role {message['role']!r}, for which "
+                f"{where}: the prompt has a message of role {message['role']!r}, for which "
                 "lapo.prompt=paper has no place; leave it out, or set lapo.prompt=model"
             )
-    truth = (row["reward_model"] or {}).get("ground_truth")
-    if truth is None or not str(truth).strip():
-        raise DataError(f"{path}, row {index}: reward_model.ground_truth is missing or empty")
-    if ground_truths:
-        try:
-            check_ground_truth(str(truth))
-        except ValueError as error:
-            raise DataError(f"{path}, row {index}: reward_model.ground_truth {truth!r}: {error}") from error
+        _check_json(where, f"prompt[{position}].content", message.get("content"))
+    if prompt[-1]["role"] == "assistant":
+        raise DataError(
+            f"{where}: the prompt ends in a turn of the assistant ({_shown(prompt[-1]['content'])}); verl closes it "
+            "and begins another one. Leave it out: the chat template opens the turn, and the think block"
+        )
+
+
+def _check_json(where: str, name: str, value: Any) -> None:
+    """The value is a text, a number, or made of these: others change on their way through verl, or have no id."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _check_json(where, f"{name}.{key}", item)
+    elif isinstance(value, list):
+        for position, item in enumerate(value):
+            _check_json(where, f"{name}[{position}]", item)
+    elif not isinstance(value, str | int | float | None):
+        raise DataError(
+            f"{where}: {name} is read as {_kind(value)} ({value}), not as the text that it should be; write it as a "
+            "text into a parquet file (`lapo data convert` does)"
+        )
+
+
+def _check_truth(where: str, truth: Any) -> None:
+    """LAPO's verifier can compare an answer with it."""
+    if isinstance(truth, list | dict):
+        raise DataError(
+            f"{where}: reward_model.ground_truth is {_kind(truth)} ({_shown(truth)}), and LAPO's verifier compares "
+            "with one text: write '7' for ['7'], '1, 2' for two values"
+        )
+    if isinstance(truth, float) and abs(truth) >= _EXACT:
+        raise DataError(
+            f"{where}: reward_model.ground_truth is a number that is too large to be kept exactly ({truth}); write it "
+            "as a text"
+        )
+    try:
+        check_ground_truth(str(truth))
+    except ValueError as error:
+        raise DataError(f"{where}: reward_model.ground_truth {truth!r}: {error}") from error
+
+
+def _kind(value: Any) -> str:
+    return next((name for kind, name in _KINDS.items() if isinstance(value, kind)), type(value).__name__)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _read_table(path: Path) -> pa.Table:
@@ -113,7 +201,31 @@ def _read_table(path: Path) -> pa.Table:
         if path.suffix == ".parquet":
             return pq.read_table(path)
         if path.suffix in (".json", ".jsonl"):
-            return pyarrow.json.read_json(path)
+            return _read_json(path)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
     raise DataError(f"{path}: must be .parquet, .json or .jsonl")
+
+
+def _read_json(path: Path) -> pa.Table:
+    """An object a line, or one array of them: both are read as ``datasets``, and with it verl, reads them."""
+    text = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+    if text.startswith(b"["):
+        try:
+            text = "\n".join(map(json.dumps, json.loads(text))).encode()
+        except ValueError as error:
+            raise DataError(f"{path}: not JSON: {error}") from error
+    try:
+        # In one block, so that a column has one type in the whole file, and messages the number of the row.
+        return pyarrow.json.read_json(io.BytesIO(text), pyarrow.json.ReadOptions(block_size=len(text) + 1))
+    except pa.ArrowInvalid as error:
+        found = _IN_ROW.search(str(error))
+        if found is None:
+            raise
+        what, number = found.groups()
+        if changed := _CHANGED.search(what):
+            column, before, after = changed.groups()
+            name = column.strip("/").replace("/", ".") or "a row"
+            kinds = [f"{'an' if kind[0] in 'ao' else 'a'} {kind!r}" for kind in (after, before)]
+            what = f"{name} is {kinds[0]} here and {kinds[1]} in the rows before; write all alike"
+        raise DataError(f"{path}, row {number}: {what}") from error
