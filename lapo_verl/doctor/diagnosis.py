@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -274,11 +274,11 @@ def _show_prompts(request: Request, run: preflight.Run, model: Model, store: Pat
     if "lapo" in config.data:
         config.data.lapo.store = str(store)
     with diagnosis.collecting():
-        rows = _read(run.training)
+        rows = _read(preflight.data_files(config.data.train_files))
         facts.training = RowFacts(len(rows), len(run.problems))
         diagnosis.training = _show_prompt(rows, _wanted(request, rows), True, config, model, diagnosis)
     with diagnosis.collecting():
-        rows = _read(run.validation)
+        rows = _read(preflight.data_files(config.data.val_files))
         facts.validation = RowFacts(len(rows), len({row_problem_id(row) for row in rows}))
         diagnosis.validation = _show_prompt(rows, None, False, config, model, diagnosis)
 
@@ -342,7 +342,7 @@ def _note_rows(
         diagnosis.findings.append(Finding("error", text))
 
 
-def _read(files: Mapping[Path, Any]) -> list[dict[str, Any]]:
+def _read(files: Sequence[Path]) -> list[dict[str, Any]]:
     rows = [row for path in files for row in read_rows(path)]
     if not rows:
         raise DoctorError("data.train_files and data.val_files: only local files can be looked at")

@@ -104,13 +104,15 @@ def prompt_ids(
         ExampleError: the chat template refuses the messages, or the prompt does not fit.
     """
 
+    dataset_cls = _dataset_class(config)
+
     async def build() -> list[int]:
         loop = LapoSingleTurnAgentLoop(
             trainer_config=DictConfigWrap(config),
             server_manager=None,
             tokenizer=model.tokenizer,
             processor=model.processor,
-            dataset_cls=get_dataset_class(config.data),
+            dataset_cls=dataset_cls,
             data_config=DictConfigWrap(config.data),
             hf_model_type=model.hf_model_type,
         )
@@ -128,15 +130,26 @@ def prompt_ids(
         ) from error
 
 
+def _dataset_class(config: DictConfig) -> Any:
+    try:
+        return get_dataset_class(config.data)
+    except Exception as error:  # a file of the user's own may raise anything
+        own = config.data.custom_cls
+        raise ExampleError(
+            f"data.custom_cls.path={own.path}, data.custom_cls.name={own.name}: verl cannot load this dataset class "
+            f"({type(error).__name__}: {error})"
+        ) from error
+
+
 def load_dataset(config: DictConfig, model: Model, is_training: bool) -> Any:
     """The dataset that verl makes of the training or the validation files, length filter included.
 
     Raises:
-        ExampleError: the files cannot be read, or the dataset refuses them.
+        ExampleError: the files cannot be read, the dataset refuses them, or they hold what the model cannot take.
     """
     key = "train" if is_training else "val"
     try:
-        return create_rl_dataset(
+        dataset = create_rl_dataset(
             config.data[f"{key}_files"],
             config.data,
             model.tokenizer,
@@ -148,6 +161,23 @@ def load_dataset(config: DictConfig, model: Model, is_training: bool) -> Any:
         raise ExampleError(str(error)) from error
     except Exception as error:  # a dataset of the user's own may raise anything
         raise ExampleError(f"data.{key}_files: verl's dataset fails ({type(error).__name__}: {error})") from error
+    if model.processor is None:
+        _refuse_media(config, f"data.{key}_files", dataset)
+    return dataset
+
+
+def _refuse_media(config: DictConfig, files: str, dataset: Any) -> None:
+    """verl hands a row's images, videos and sounds to the model's processor; a text model has none."""
+    frame = dataset.dataframe
+    for kind in ("image", "video", "audio"):
+        column = config.data.get(f"{kind}_key", f"{kind}s")
+        rows = [bool(cell) for cell in frame[column]] if column in frame.column_names else []
+        if any(rows):
+            raise ExampleError(
+                f"{files}: {sum(rows)} of {len(rows)} rows hold something in the column {column!r} (first: row "
+                f"{rows.index(True)}), and the model has no processor for it; take a model that has one, or the column "
+                "out of the data"
+            )
 
 
 def guidance_room(dataset: Any) -> int:
@@ -180,13 +210,6 @@ def row_findings(config: DictConfig, model: Model, row: dict[str, Any], example:
         row: as the dataset gives it; ``example`` is its prompt.
     """
     yield from _unknown_tokens(model, example)
-    own, loop = row.get("agent_name"), config.actor_rollout_ref.rollout.agent.default_agent_loop
-    if own not in (None, loop):
-        yield Finding(
-            "warning",
-            f"the rows have a column agent_name ({own!r}), which verl puts in the place of {loop}, LAPO's agent loop: "
-            "no guidance would be appended. Take the column out of the data",
-        )
     yield from _template_findings(config, model, row, example)
 
 

@@ -11,6 +11,7 @@ import importlib.util
 import os
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -20,8 +21,9 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from lapo_verl import cpu
+from lapo_verl.hooks.agent_names import other_loops
 from lapo_verl.hooks.findings import Finding
-from lapo_verl.hooks.rows import check_rows
+from lapo_verl.hooks.rows import agent_names, check_rows
 from lapo_verl.hooks.settings import LapoSettings
 from lapo_verl.store import LengthStore
 
@@ -87,6 +89,12 @@ class Run:
         return self.settings.store, "lapo.store"
 
     def _check_rows(self, path: Path, seen: dict[str, str] | None = None) -> dict[str, int]:
+        key = self.config.data.get("prompt_key", "prompt")
+        if key != "prompt":
+            raise PreflightError(
+                f"data.prompt_key={key} is not supported: LAPO reads a row's messages from the column 'prompt'. Rename "
+                "the column, and leave data.prompt_key out"
+            )
         roles = PAPER_ROLES if self.settings.prompt == "paper" else None
         return check_rows(path, self.settings.verifier == "lapo", seen, roles)
 
@@ -224,10 +232,15 @@ def check_group_size(run: Run) -> list[Finding]:
 def check_training_rows(run: Run) -> list[Finding]:
     """Every training row can be trained on."""
     remarks = []
+    times = Counter(data_files(run.config.data.train_files))
     for path, counts in run.training.items():
         rows = sum(counts.values())
-        merged = f", {rows - len(counts)} exact duplicates merged" if rows > len(counts) else ""
-        remarks.append(Finding("remark", f"{path}: {rows} rows, {len(counts)} problems{merged}"))
+        text = f"{path}: {rows} rows, {len(counts)} problems"
+        if rows > len(counts):
+            text += f"; {rows - len(counts)} rows repeat a problem of the file, and are trained on as well"
+        if times[path] > 1:
+            text += f"; data.train_files names the file {times[path]} times, and each time counts"
+        remarks.append(Finding("remark", text))
     return remarks
 
 
@@ -235,6 +248,18 @@ def check_validation_rows(run: Run) -> list[Finding]:
     """Every validation row can be scored."""
     _ = run.validation
     return []
+
+
+def check_agent_names(run: Run) -> list[Finding]:
+    """No row takes another agent loop than the one that it needs."""
+    data, guidance = run.config.data, run.settings.guidance
+    appended = guidance.place == "inside" and guidance.form != "implicit"
+    guided = run.settings.stage == "internalization" and appended
+    loop = str(run.config.actor_rollout_ref.rollout.agent.default_agent_loop)
+    return [
+        *other_loops("training", agent_names(data_files(data.train_files)), loop, guided),
+        *other_loops("validation", agent_names(data_files(data.val_files)), loop, guided and guidance.validation),
+    ]
 
 
 def check_store(run: Run) -> list[Finding]:
@@ -281,6 +306,7 @@ CHECKS: tuple[Callable[[Run], list[Finding]], ...] = (
     check_group_size,
     check_training_rows,
     check_validation_rows,
+    check_agent_names,
     check_store,
 )
 

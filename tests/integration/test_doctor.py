@@ -415,7 +415,27 @@ def test_another_hook_in_the_place_of_lapos(doctor: Doctor) -> None:
 
 def test_rows_that_name_an_agent_loop_of_their_own(doctor: Doctor, tmp_path: Path) -> None:
     write(tmp_path / "train.parquet", rows(8, agent_name="single_turn_agent"))
-    says(doctor("lapo_internalization").texts("warning"), "agent_name", "'single_turn_agent'")
+    says(doctor("lapo_internalization").texts("error"), "agent_name", "'single_turn_agent'")
+
+
+def test_a_dataset_class_that_is_not_there(doctor: Doctor) -> None:
+    gone = ["data.custom_cls.path=gone.py", "data.custom_cls.name=Gone"]
+    errors = doctor("lapo_discovery", *gone).texts("error")
+    says(errors, "data.custom_cls.path=gone.py", "cannot load this dataset class")
+    assert not [text for text in errors if "chat template" in text]
+
+
+def test_images_with_a_text_model(doctor: Doctor, tmp_path: Path) -> None:
+    images = [{**row, "images": [{"bytes": b"x"}] if i in (3, 5) else []} for i, row in enumerate(rows(8))]
+    write(tmp_path / "train.parquet", images)
+    says(doctor("lapo_discovery").texts("error"), "2 of 8 rows", "column 'images' (first: row 3)", "no processor")
+
+
+def test_a_file_that_is_named_twice(doctor: Doctor) -> None:
+    diagnosis = doctor("lapo_discovery", "data.train_files=[train.parquet,train.parquet]")
+    assert diagnosis.facts.training is not None
+    assert (diagnosis.facts.training.rows, diagnosis.facts.training.dropped) == (16, 0)
+    assert diagnosis.texts("error") == []
 
 
 def test_what_verl_itself_refuses(doctor: Doctor) -> None:

@@ -115,7 +115,12 @@ def test_good_input_passes(tmp_path: Path, overrides: list[str], monkeypatch: py
     content = [*rows(8), *rows(2)]
     write(tmp_path / "train.parquet", content)
     (remark,) = check(compose_config("lapo_discovery", overrides))
-    assert remark.endswith("train.parquet: 10 rows, 8 problems, 2 exact duplicates merged")
+    assert remark.endswith(
+        "train.parquet: 10 rows, 8 problems; 2 rows repeat a problem of the file, and are trained on as well"
+    )
+    twice = f"data.train_files=[{tmp_path / 'train.parquet'},{tmp_path / 'train.parquet'}]"
+    (remark,) = check(compose_config("lapo_discovery", [*overrides, twice]))
+    assert remark.endswith("names the file 2 times, and each time counts")
     (warning, _) = check(compose_config("lapo_discovery", [*overrides, "actor_rollout_ref.rollout.n=1"]))
     assert "actor_rollout_ref.rollout.n=1" in warning
 
@@ -173,6 +178,40 @@ def test_two_files_with_one_id(refusal: Refusal, tmp_path: Path) -> None:
     other = write(tmp_path / "other.parquet", content)
     message = refusal("lapo_discovery", f"data.train_files=[{tmp_path / 'train.parquet'},{other}]")
     says(message, "other.parquet, row 0", "'p0'")
+
+
+def test_a_column_of_prompts_with_another_name(refusal: Refusal, tmp_path: Path) -> None:
+    content = [{**row, "messages": row["prompt"]} for row in rows(2)]
+    for row in content:
+        del row["prompt"]
+    write(tmp_path / "train.parquet", content)
+    says(refusal("lapo_discovery", "data.prompt_key=messages"), "data.prompt_key=messages is not supported", "'prompt'")
+
+
+@pytest.mark.parametrize("config", ["lapo_discovery", "lapo_internalization", "acc_only"])
+def test_rows_without_the_agent_loop_that_others_name(config: str, refusal: Refusal, tmp_path: Path) -> None:
+    write(tmp_path / "train.parquet", [*rows(6, agent_name="lapo_single_turn"), *rows(8, agent_name=None)[6:]])
+    says(refusal(config), "training rows: agent_name is missing in 2 of 8 rows (25%)", "verl stops")
+
+
+def test_guided_rows_that_name_another_agent_loop(refusal: Refusal, tmp_path: Path) -> None:
+    loops = [*rows(7, agent_name="lapo_single_turn"), *rows(8, agent_name="tool_agent")[7:]]
+    write(tmp_path / "train.parquet", loops)
+    says(refusal("lapo_internalization"), "agent_name is 'tool_agent' in 1 of 8 rows (12%)", "no guidance")
+    write(tmp_path / "train.parquet", rows(8))
+    write(tmp_path / "val.parquet", rows(2, agent_name="tool_agent"))
+    guided = "lapo.guidance.validation=true"
+    says(refusal("lapo_internalization", guided), "validation rows: agent_name is 'tool_agent' in 2 of 2 rows (100%)")
+
+
+def test_other_agent_loops_where_nothing_is_appended(
+    tmp_path: Path, overrides: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    importlib.import_module("lapo_verl.plugin")
+    monkeypatch.setenv("VERL_PLATFORM", "cpu")
+    write(tmp_path / "train.parquet", rows(8, agent_name="tool_agent"))
+    lines = check(compose_config("lapo_discovery", overrides))
+    assert [line for line in lines if "warning" in line and "agent_name is 'tool_agent' in 8 of 8 rows" in line]
 
 
 def test_stage_two_without_a_store(refusal: Refusal) -> None:

@@ -1,0 +1,42 @@
+"""Rows that name an agent loop of their own, which verl puts in the place of LAPO's. Knows neither verl nor torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lapo_verl.hooks.findings import Finding
+from lapo_verl.hooks.rows import DataError
+
+
+def other_loops(split: str, names: Mapping[str | None, int], loop: str, guided: bool) -> list[Finding]:
+    """What the rows' ``agent_name`` changes.
+
+    Args:
+        split: training or validation, for messages.
+        names: as ``rows.agent_names`` counts them.
+        loop: ``rollout.agent.default_agent_loop``.
+        guided: whether ``loop`` has to append guidance to these rows.
+
+    Raises:
+        DataError: a row that verl stops at, or that would count as guided and not be.
+    """
+    rows = sum(names.values())
+    if missing := names.get(None):
+        raise DataError(
+            f"{split} rows: agent_name is missing in {_share(missing, rows)}, and verl stops at such a row; fill it in "
+            "everywhere, or take the column out of the data"
+        )
+    others = {name: count for name, count in names.items() if name != loop}
+    if not others:
+        return []
+    named = ", ".join(f"{name!r} in {_share(count, rows)}" for name, count in others.items())
+    text = f"{split} rows: agent_name is {named}, and verl runs that in the place of {loop}"
+    if guided:
+        raise DataError(
+            f"{text}: these rows would get no guidance and count as guided. Take the column agent_name out of the data"
+        )
+    return [Finding("warning", f"{text}; take the column agent_name out of the data if that is not meant")]
+
+
+def _share(count: int, rows: int) -> str:
+    return f"{count} of {rows} rows ({count / rows:.0%})"
