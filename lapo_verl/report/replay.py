@@ -6,6 +6,7 @@ it says what GRPO would have been told about the rollouts that there were.
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +24,15 @@ from lapo_verl.console import progress
 from lapo_verl.report import visits as reading
 from lapo_verl.report.jsonl import DumpError
 from lapo_verl.report.replay_groups import Replay
-from lapo_verl.report.replay_settings import BUDGET_KEYS, ReplaySetting, ReplaySettingError, other_settings, run_setting
+from lapo_verl.report.replay_settings import (
+    BUDGET_KEYS,
+    DISCOVERY_KEYS,
+    INTERNALIZATION_KEYS,
+    ReplaySetting,
+    ReplaySettingError,
+    other_settings,
+    run_setting,
+)
 from lapo_verl.store import GroupRecord, LengthStore, note_settings, noted_settings
 from lapo_verl.store.records import STAGES
 
@@ -162,6 +171,7 @@ def run_replay(
     """
     source = read_source(path, stage, run, store)
     settings = other_settings(source.run, options, named)
+    _check_effect(path, source, settings)
     if write is not None:
         _check_write(source, settings, write)
     replay = Replay(source.visits, source.measured, source.run)
@@ -290,6 +300,21 @@ def write_store(source: LengthStore, target: Path, setting: ReplaySetting, stage
     return count
 
 
+def _check_effect(path: Path, source: Source, settings: Sequence[ReplaySetting]) -> None:
+    """ReplaySettingError where a setting changes a key of a stage whose rollouts are not there."""
+    keys_of = dict(zip(STAGES, (DISCOVERY_KEYS, INTERNALIZATION_KEYS), strict=True))
+    recorded = reading.stages_of(source.visits)
+    shown = [STAGES[number] for number in np.unique(source.visits.stage[source.measured])]
+    run = source.run.as_dict()
+    for setting, stage in itertools.product(settings, STAGES):
+        others = {key for other, keys in keys_of.items() if other != stage for key in keys}
+        for key in keys_of[stage]:
+            used = stage in (recorded if key in BUDGET_KEYS else shown)
+            if key not in others and not used and setting.as_dict()[stage][key] != run[stage][key]:
+                why = f"--stage leaves {stage} out" if stage in recorded else f"{path} has no rollouts of {stage}"
+                raise ReplaySettingError(f"setting {setting.name!r}: {key} changes nothing, because {why}; drop it")
+
+
 def _check_writable(setting: ReplaySetting, run: ReplaySetting) -> None:
     """ReplaySettingError where ``setting`` differs from the run's in more than what budgets are made of."""
     for ours, theirs in zip(setting.as_dict().values(), run.as_dict().values(), strict=True):
@@ -338,7 +363,9 @@ def check_lines(check: Mapping[str, Any]) -> Iterator[str]:
 
 def _table(settings: Sequence[Mapping[str, Any]], columns: Sequence[tuple[str, str, str, str]], title: str) -> Table:
     table = Table(title=title, title_justify="left", caption_justify="left", show_lines=len(settings) > 1)
-    table.add_column("setting", overflow="fold")
+    # A name breaks between its settings: never "alpha=0." above "3".
+    words = [word for setting in settings for word in setting["name"].split(" ")]
+    table.add_column("setting", overflow="fold", min_width=max(map(len, words)))
     for _, heading, _, _ in columns:
         table.add_column(heading, justify="right")
     for setting in settings:

@@ -278,6 +278,32 @@ def test_a_grid_is_every_combination_and_named_settings_come_last(store: Path) -
     assert (mine["decay"], mine["high"], mine["alpha"]) == (4, 90, 0.7)
 
 
+def test_a_setting_of_a_stage_that_is_not_there_is_refused(store: Path, tmp_path: Path) -> None:
+    first = tmp_path / "first.sqlite"
+    with LengthStore.open(first) as opened:
+        opened.record_step("discovery", 1, [GroupRecord("a", 4, (10, 18))])
+    for arguments, message in (
+        ((first, "--beta", "1"), "'beta=1': beta changes nothing, because"),
+        ((first, "--alpha", "1", "--set", "mine:sigma=3"), "'mine': sigma changes nothing, because"),
+        ((store, "--stage", "discovery", "--beta", "1"), "because --stage leaves internalization out"),
+        ((store, "--stage", "internalization", "--alpha", "1"), "because --stage leaves discovery out"),
+    ):
+        code, output = run(*arguments)
+        assert code == 1, output
+        assert message in output, output
+    # Budgets that stage 2 starts with are made by what stage 1 recorded.
+    code, output = run(store, "--stage", "internalization", "--on-unsolved", "keep", "--statistic", "mean")
+    assert code == 0, output
+
+
+def test_a_settings_name_breaks_between_its_settings_only(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    code, output = run(store, "--alpha", "0.3,0.7", "--degenerate-band", "zero")
+    assert code == 0
+    for setting in ("alpha=0.3", "alpha=0.7", "degenerate_band=zero"):
+        assert setting in output
+
+
 def test_the_tables_say_what_changed(store: Path) -> None:
     code, output = run(store, "--alpha", "0,0.7", "--statistic", "mean")
     assert code == 0
