@@ -1,6 +1,9 @@
 # Two commands: `make demo` and `make test`. Each sets up all that it needs, once.
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# The pinned packages have wheels for these versions of Python.
+PYTHONS := 3.11 3.12
+# The first one that runs: a version manager may have a name on the PATH for one that is not installed.
+PYTHON ?= $(shell for v in $(PYTHONS); do python$$v -c "" 2> /dev/null && echo python$$v && exit; done; echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -23,6 +26,10 @@ setup: $(READY)
 
 # Versions are pinned as a whole in requirements/cpu.txt, hence --no-deps.
 $(READY): requirements/cpu.txt pyproject.toml
+	@version=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])') || version="not installed"; \
+	case " $(PYTHONS) " in *" $$version "*) ;; *) \
+	    echo "make needs Python $(subst $() , or ,$(PYTHONS)), and $(PYTHON) is $$version." \
+	        "Install one of them, or name it: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1 ;; esac
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements/cpu.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .

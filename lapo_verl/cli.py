@@ -10,26 +10,69 @@ import typer
 from lapo_verl.cli_data import data_app
 from lapo_verl.console import errors_in_one_line, fail
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="LAPO for verl: prepare, try out, inspect.")
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 app.add_typer(data_app, name="data")
 
+# What the demo imports before it trains, and what trains it.
+_DEMO_NEEDS = ("torch", "transformers", "matplotlib", "ray", "verl", "vllm", "transfer_queue")
 
-@app.command(
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
-    add_help_option=False,
-)
-def demo(context: typer.Context) -> None:
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from lapo_verl import __version__
+
+        typer.echo(f"lapo-verl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def lapo(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """LAPO for verl: prepare, try out, inspect."""
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option(help="Folder of everything that it makes.")] = Path("outputs/demo"),
+    fast: Annotated[bool, typer.Option("--fast", help="Eight steps a stage and fewer problems.")] = False,
+    retrain: Annotated[bool, typer.Option("--retrain", help="Train the base model anew, do not copy it.")] = False,
+) -> None:
     """Train both stages on a small model, on the CPU, and show what changed.
 
     Example: lapo demo --fast
     """
+    import importlib.util
     import subprocess
     import sys
 
     from lapo_verl.paths import recipes
 
-    script = recipes() / "cpu_demo" / "demo.py"
-    raise typer.Exit(subprocess.run([sys.executable, str(script), *context.args]).returncode)
+    missing = [name for name in _DEMO_NEEDS if importlib.util.find_spec(name) is None]
+    if missing:
+        needed = f"lapo demo needs packages that are not installed here: {', '.join(missing)}"
+        fail(RuntimeError(f"{needed}. In a checkout, `make demo` installs what it needs and runs it"))
+    command = [sys.executable, str(recipes() / "cpu_demo" / "demo.py"), "--output", str(output)]
+    command += ["--fast"] * fast + ["--retrain"] * retrain
+    raise typer.Exit(subprocess.run(command).returncode)
+
+
+@app.command()
+def recipe(
+    name: Annotated[str, typer.Argument(help="A folder of recipes/, such as r1_distill_qwen_1.5b.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to copy it to, under its name.")],
+) -> None:
+    """Copy a recipe, its script and README, out of the installed package.
+
+    Example: lapo recipe r1_distill_qwen_1.5b -o recipes
+    """
+    from lapo_verl.recipe import copy_recipe
+
+    with errors_in_one_line():
+        for folder in copy_recipe(name, output):
+            typer.echo(f"{folder}: see README.md there")
 
 
 @app.command()

@@ -113,6 +113,11 @@ def test_the_wheel_brings_the_configs_and_both_entry_points(tmp_path: Path) -> N
     show = "from lapo_verl.paths import hydra_configs, recipes; print(hydra_configs(), recipes())"
     folders = subprocess.run([python, "-c", show], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert all(Path(folder).is_relative_to(site) for folder in folders.split())
+    # The demo trains from its weights; the laboratory needs a checkout.
+    assert (site / "lapo_verl" / "recipes" / "cpu_demo" / "base_model" / "model.safetensors").is_file()
+    assert not (site / "lapo_verl" / "recipes" / "mini_paper").exists()
+    assert wheel.stat().st_size < 3e6
+    assert (site / "lapo_verl" / "py.typed").is_file()
     entry_points = next(site.glob("lapo_verl-*.dist-info")).joinpath("entry_points.txt").read_text()
     assert "lapo = lapo_verl.plugin" in entry_points
     assert "lapo_verl_cpu = lapo_verl.cpu.vllm_plugin:register" in entry_points
