@@ -35,7 +35,8 @@ class LapoSearchPathPlugin(SearchPathPlugin):
 def _is_for_verl(search_path: ConfigSearchPath) -> bool:
     """Whether verl's trainer composes, or somebody composes verl's own configs.
 
-    ``--config-path`` replaces verl's configs on the search path, so verl's command is known by what it has imported.
+    ``--config-path`` replaces verl's configs on the search path, so verl's command is known by what it has imported;
+    ``hydra.searchpath`` on the command line is not read yet.
     """
     paths = [str(element.path) for element in search_path.get_path()]
-    return "verl.trainer" in sys.modules or any("verl.trainer.config" in path for path in paths)
+    return "verl.trainer" in sys.modules or any("verl.trainer.config" in text for text in (*paths, *sys.argv))

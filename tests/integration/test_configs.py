@@ -6,10 +6,10 @@ import os
 import re
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
+import verl
 from omegaconf import OmegaConf
 from verl.trainer.ppo.utils import need_critic, need_reference_policy
 from verl.utils.config import validate_config
@@ -108,7 +108,7 @@ def test_the_wheel_brings_the_configs_and_both_entry_points(tmp_path: Path) -> N
     )
     (site,) = environment.glob("lib/python*/site-packages")
     # verl and the rest, but not the checkout: the .pth file of its editable install is not followed from here.
-    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    (site / "dependencies.pth").write_text(f"{Path(verl.__file__).parents[1]}\n")
 
     show = "from lapo_verl.paths import hydra_configs, recipes; print(hydra_configs(), recipes())"
     folders = subprocess.run([python, "-c", show], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
