@@ -39,6 +39,9 @@ class Objective(ABC):
     def rewards(self, groups: Groups, memory: Memory | None = None) -> Floats:
         """The whole reward of each rollout, correctness included.
 
+        A group's rewards depend on this group, the fields and the memory alone: training hands over a step, replay many
+        steps at once where there is no memory.
+
         Args:
             groups: with targets and prompt budgets as they were before the step.
             memory: what ``adapt`` returned after the step before; None in a run's first step.
