@@ -17,11 +17,7 @@ def checked_rewards(objective: Objective, groups: Groups, memory: Memory | None 
     Raises:
         ValueError: the rewards have a wrong shape or are not finite, or they need lengths that are not known.
     """
-    if objective.needs_wrong_lengths and np.isnan(groups.lengths[groups.valid]).any():
-        raise ValueError(
-            f"objective {objective.name} needs the lengths of wrong rollouts, which these groups lack: "
-            "a store of the first schema has those of correct rollouts only"
-        )
+    _check_lengths(objective, groups)
     rewards = _array(objective, "rewards", objective.rewards(groups, memory), groups.valid.shape)
     bad = groups.valid & ~np.isfinite(rewards)
     if bad.any():
@@ -54,8 +50,9 @@ def checked_memory(objective: Objective, memory: Memory | None, groups: Groups) 
     """``objective.adapt``.
 
     Raises:
-        ValueError: the memory is no dict of JSON values.
+        ValueError: the memory is no dict of JSON values, or needs lengths that are not known.
     """
+    _check_lengths(objective, groups)
     after = objective.adapt(memory, groups)
     try:
         same = after is None or (isinstance(after, dict) and json.loads(json.dumps(after, allow_nan=False)) == after)
@@ -64,6 +61,14 @@ def checked_memory(objective: Objective, memory: Memory | None, groups: Groups) 
     if not same:
         raise ValueError(f"objective {objective.name}: its memory must be a dict of JSON values with texts as keys")
     return after
+
+
+def _check_lengths(objective: Objective, groups: Groups) -> None:
+    if objective.needs_wrong_lengths and np.isnan(groups.lengths[groups.valid]).any():
+        raise ValueError(
+            f"objective {objective.name} needs the lengths of wrong rollouts, which these groups lack: "
+            "a store of the first schema has those of correct rollouts only"
+        )
 
 
 def _array(objective: Objective, method: str, values: Any, shape: tuple[int, ...]) -> Floats:

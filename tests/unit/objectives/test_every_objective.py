@@ -139,6 +139,8 @@ def test_wrong_lengths_matter_only_where_the_objective_says_so(name: str, step: 
     elif (whole.valid & ~whole.correct).any():
         with pytest.raises(ValueError, match=f"objective {name} needs the lengths of wrong rollouts"):
             checked_rewards(scorer, lacking)
+        with pytest.raises(ValueError, match=f"objective {name} needs the lengths of wrong rollouts"):
+            checked_memory(scorer, None, lacking)
 
 
 @every_objective
