@@ -1,7 +1,7 @@
 """verl's agent loop hook: the guidance sentence becomes the end of the prompt, inside the think block.
 
 verl has no prefill of the assistant's turn. The tokens appended here belong to the prompt: they are not trained on
-and not counted in |r_i|.
+and not counted in |r_i|. Without guidance this is verl's own loop, which starts with more models (``token_builder``).
 """
 
 from __future__ import annotations
@@ -12,14 +12,19 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopOutput, register
 from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
 
 from lapo_verl.hooks.seam import append_guidance
+from lapo_verl.hooks.token_builder import choose_builder
 
 
 @register("lapo_single_turn")
 class LapoSingleTurnAgentLoop(SingleTurnAgentLoop):  # type: ignore[misc]
-    """verl's single-turn agent loop; the only change is the prompt's end."""
+    """verl's single-turn agent loop; the only changes are the prompt's end and a token builder that fits."""
 
     guidance: str = ""
     problem_id: str | None = None
+
+    def __init__(self, *, tokenizer: Any, processor: Any, hf_model_type: str | None = None, **kwargs: Any) -> None:
+        fitting = choose_builder(tokenizer, hf_model_type, processor).hf_model_type
+        super().__init__(tokenizer=tokenizer, processor=processor, hf_model_type=fitting, **kwargs)
 
     async def run(self, sampling_params: dict[str, Any], priority: int = 0, **kwargs: Any) -> AgentLoopOutput:
         """One rollout. verl makes an agent loop for each, so its row's guidance may lie on ``self``."""

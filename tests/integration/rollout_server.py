@@ -24,7 +24,9 @@ class Server:
         return TokenOutput(token_ids=[5, 6, 7])
 
 
-def rollout(tokenizer: Any, row: dict[str, Any], data: DictConfig) -> tuple[list[int], AgentLoopOutput]:
+def rollout(
+    tokenizer: Any, row: dict[str, Any], data: DictConfig, hf_model_type: str | None = None
+) -> tuple[list[int], AgentLoopOutput]:
     """(the prompt's token ids as the server received them, what the agent loop made of the answer)"""
 
     server = Server()
@@ -39,6 +41,7 @@ def rollout(tokenizer: Any, row: dict[str, Any], data: DictConfig) -> tuple[list
             processor=None,
             dataset_cls=LapoDataset,
             data_config=DictConfigWrap(config.data),
+            hf_model_type=hf_model_type,
         )
         return await loop.run({}, **row)
 

@@ -38,7 +38,8 @@ def test_each_config_composes_from_any_folder(name: str, tmp_path: Path) -> None
     config = OmegaConf.create(done.stdout)
     assert config.algorithm.adv_estimator == "grpo"
     assert config.reward.reward_manager.module.path == "pkg://lapo_verl.hooks.reward_manager"
-    has_hooks = OmegaConf.select(config, "data.custom_cls.path") is not None
+    assert config.actor_rollout_ref.rollout.agent.default_agent_loop == "lapo_single_turn"
+    has_hooks = OmegaConf.select(config, "trainer.v1.sampler.custom_sampler.path") is not None
     assert has_hooks == (name != "acc_only")
 
 

@@ -10,6 +10,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 from verl.trainer.ppo.utils import need_critic, need_reference_policy
 from verl.utils.config import validate_config
+from verl.utils.dataset.rl_dataset import RLHFDataset, get_dataset_class
 
 from lapo_verl.evaluate import EvalError, EvalSettings
 from lapo_verl.evaluate.models import Model
@@ -43,7 +44,7 @@ def test_verl_takes_the_papers_settings(tmp_path: Path, platform: str) -> None:
     assert config.lapo.verify_timeout == 5
     assert config.trainer.val_only and config.trainer.val_before_train
     assert config.trainer.n_gpus_per_node == 1
-    assert OmegaConf.select(config, "data.custom_cls.path") is None, "verl's own dataset: no guidance"
+    assert get_dataset_class(config.data) is RLHFDataset, "verl's own dataset: no guidance"
     assert not need_reference_policy(config), "nothing is loaded that validation does not use"
     validate_config(config, use_reference_policy=False, use_critic=need_critic(config))
 

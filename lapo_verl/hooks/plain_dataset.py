@@ -1,0 +1,10 @@
+"""verl's own dataset for the baseline and for evaluation, by a path that brings LAPO's agent loop along.
+
+verl's agent-loop workers load the dataset's class that a config names, and no other module of LAPO's.
+"""
+
+from verl.utils.dataset.rl_dataset import RLHFDataset
+
+from lapo_verl.hooks import agent_loop  # noqa: F401
+
+__all__ = ["RLHFDataset"]
