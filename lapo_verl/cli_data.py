@@ -11,7 +11,7 @@ import typer
 
 from lapo_verl.console import errors_in_one_line, working
 from lapo_verl.data.problems import SourceError
-from lapo_verl.data.sources import BENCHMARKS, DEEPSCALER, GSM8K, MATH, TRAINING_SETS, Source, own_file
+from lapo_verl.data.sources import BENCHMARKS, DEEPSCALER, GSM8K, MATH, TRAINING_SETS, Source
 
 if TYPE_CHECKING:
     from lapo_verl.data.prepare import Prepared
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 data_app = typer.Typer(no_args_is_help=True, help="Prepare and check problem sets in verl's format.")
 
-_ORIGIN = "a file (.jsonl, .json, .parquet, .csv), a folder, or a data set's name on the hub."
+_ORIGIN = "a file (.jsonl, .json, .parquet, .csv, .tsv), a folder, or a data set's name on the hub."
 Input = Annotated[str, typer.Option(help=_ORIGIN.capitalize())]
 Output = Annotated[Path, typer.Option(help="Folder to write to.")]
 Split = Annotated[str | None, typer.Option(help="Another split of the folder or of the hub's data set.")]
@@ -137,26 +137,45 @@ def mixture(
 def convert(
     input: Annotated[str, typer.Argument(help=_ORIGIN.capitalize())],
     output: Annotated[Path, typer.Option(help="The parquet file to write.")],
-    prompt_column: Annotated[str, typer.Option(help="Column with the question.")] = "question",
-    answer_column: Annotated[str, typer.Option(help="Column with the final answer.")] = "answer",
-    level_column: Annotated[str | None, typer.Option(help="Column with the difficulty, numbers or words.")] = None,
+    prompt_column: Annotated[
+        str | None, typer.Option(help="Column with the question or the conversation; known names are found.")
+    ] = None,
+    answer_column: Annotated[
+        str | None, typer.Option(help="Column with the final answer or a solution; known names are found.")
+    ] = None,
+    level_column: Annotated[
+        str | None, typer.Option(help="Column with the difficulty, numbers or words; `level` is found.")
+    ] = None,
     id_column: Annotated[str | None, typer.Option(help="Column with an id; without it, a hash.")] = None,
     name: Annotated[str | None, typer.Option(help="The data_source; by default the written file's name.")] = None,
     split: Annotated[str, typer.Option(help="Of the folder or of the hub's data set.")] = "train",
-    skip_unreadable: SkipUnreadable = False,
+    exclude: Exclude = None,
+    text_answers: Annotated[
+        bool, typer.Option("--text-answers", help="Keep answers in prose; they are compared letter by letter.")
+    ] = False,
+    skip_unreadable: Annotated[
+        bool, typer.Option("--skip-unreadable", help="Leave out rows that are no problem or have no readable answer.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """A problem set of your own.
+    """A problem set of your own: a table of questions and answers, or conversations (OpenAI's messages, ShareGPT).
+
+    The answer may be a whole solution: it is taken out of the last box, from behind "####" or "the answer is".
 
     Example: lapo data convert mine.csv --prompt-column task --answer-column result --output data/mine.parquet
     """
-    from lapo_verl.data.prepare import benchmark
+    from lapo_verl.data.own import find_columns, with_plain_names
+    from lapo_verl.data.prepare import own_set
+    from lapo_verl.data.read import read_own_rows
 
     with errors_in_one_line():
         if output.suffix != ".parquet":
             raise SourceError(f"{output}: must end in .parquet")
-        source = own_file(name or output.stem, prompt_column, answer_column, level_column, id_column)
-        prepared = benchmark(source, input, split, skip_unreadable)
+        rows = with_plain_names(read_own_rows(input, split))
+        columns = find_columns(input, rows, prompt_column, answer_column, level_column, id_column)
+        typer.echo(f"lapo: {input}: {columns}", err=True)
+        excluded = _excluded(exclude, wanted=False)
+        prepared = own_set(input, rows, columns, name or output.stem, excluded, text_answers, skip_unreadable)
         _write({output: prepared.problems}, split, prepared, as_json)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lapo_verl.data.problems import Problem, SourceError
+from lapo_verl.data.answers import is_prose
+from lapo_verl.data.own import Columns, is_empty, own_problem
+from lapo_verl.data.problems import Problem, Row, SourceError, UnusableRow
 from lapo_verl.data.read import read_rows
 from lapo_verl.data.screen import LeftOut, check_ids, with_readable_truths, without_overlap, without_repeats
 from lapo_verl.data.sources import Source
@@ -61,6 +63,57 @@ def training_set(
     problems = without_repeats(problems, left_out)
     problems = without_overlap(problems, excluded or {}, left_out)
     return _checked(problems, left_out, origin or source.hub)
+
+
+def own_set(
+    origin: str,
+    rows: Sequence[Row],
+    columns: Columns,
+    name: str,
+    excluded: Mapping[str, str] | None = None,
+    text_answers: bool = False,
+    skip_unreadable: bool = False,
+) -> Prepared:
+    """The problems of a user's own rows, without empty rows, repeated questions, and questions of the benchmarks.
+
+    Args:
+        rows: as ``own.with_plain_names`` gives them.
+        name: the ``data_source``.
+        excluded: the benchmarks' questions, as ``questions_of_files`` gives them.
+        text_answers: whether answers may be prose.
+        skip_unreadable: whether rows that are no problem are left out.
+
+    Raises:
+        SourceError: a row is no problem or LAPO's verifier cannot read its answer, unless ``skip_unreadable``; two
+            problems with one id; or nothing stays.
+    """
+    left_out, unreadable = LeftOut(), LeftOut()
+    problems = []
+    for row in rows:
+        if is_empty(row, columns):
+            left_out.add("the question is missing", row.where)
+            continue
+        try:
+            own = own_problem(row, columns, name)
+        except UnusableRow as error:
+            unreadable.add(error.reason, f"{row.where}: {error.shown}")
+            continue
+        if own.system:
+            left_out.add("the system turn (the problem stays)", row.where)
+        if not (text_answers or own.boxed) and is_prose(own.problem.ground_truth):
+            reason = "the answer is prose, which --text-answers would keep, to be compared letter by letter"
+            unreadable.add(reason, f"{row.where}: {own.problem.ground_truth[:60]!r}")
+        else:
+            problems.append(own.problem)
+    problems = with_readable_truths(problems, unreadable)
+    if unreadable.counts and not skip_unreadable:
+        raise SourceError(
+            f"{origin}: {sum(unreadable.counts.values())} of {len(rows)} rows cannot be used: "
+            f"{'; '.join(unreadable.lines())}. Correct them, or leave them out with --skip-unreadable"
+        )
+    left_out.update(unreadable)
+    problems = without_repeats(problems, left_out)
+    return _checked(without_overlap(problems, excluded or {}, left_out), left_out, origin)
 
 
 def _read(source: Source, origin: str | None, split: str | None) -> Prepared:

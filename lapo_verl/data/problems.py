@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final
+
+from lapo_verl.data.missing import is_missing
 
 # The paper's, behind each question.
 INSTRUCTION: Final = "Please think step by step and output the final answer within \\boxed{}."
@@ -14,6 +18,14 @@ _LEVEL: Final = re.compile(r"(?:Level )?([0-9]+)")
 
 class SourceError(ValueError):
     """A source that cannot be prepared; the message names the file, the row and the column."""
+
+
+class UnusableRow(ValueError):
+    """A row that is no problem: the reason, the same words for all rows of the kind, and what it is in this one."""
+
+    def __init__(self, reason: str, shown: str) -> None:
+        super().__init__(f"{reason}: {shown}")
+        self.reason, self.shown = reason, shown if len(shown) <= 80 else shown[:77] + "..."
 
 
 @dataclass(frozen=True)
@@ -56,7 +68,7 @@ class Row:
         value = self.get(column)
         if not isinstance(value, str):
             raise SourceError(f"{self.where}: column {column!r} must be a text, not {_shown(value)}")
-        if not value.strip():
+        if is_missing(value):
             raise SourceError(f"{self.where}: column {column!r} is empty")
         return value.strip()
 
@@ -68,11 +80,13 @@ class Row:
     def answer(self, column: str) -> str:
         """A final answer, as text or number; empty where the row has none."""
         value = self.values.get(column)
-        if value is None:
+        if is_missing(value):
             return ""
         if isinstance(value, str):
             return value.strip()
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, int | Decimal) and not isinstance(value, bool):
+            return str(value)
+        if isinstance(value, float) and math.isfinite(value):
             return str(int(value)) if value == int(value) else str(value)
         raise SourceError(f"{self.where}: column {column!r} must be a text or a number, not {_shown(value)}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,26 +13,44 @@ from typing import Any
 from lapo_verl.data.problems import Row, SourceError
 from lapo_verl.data.sources import Source
 
-_FORMATS = (".jsonl", ".json", ".parquet", ".csv")
+_FORMATS = (".jsonl", ".json", ".parquet", ".csv", ".tsv")
+_DELIMITERS = (",", ";", "\t")
 
 
 def read_rows(source: Source, origin: str | None = None, split: str | None = None) -> list[Row]:
-    """All rows of a source's split.
+    """All rows of a source's split, each with the columns that the source needs where some row has them.
 
     Args:
-        origin: a file (.jsonl, .json, .parquet, .csv), a folder (as ``save_to_disk`` writes it, or with data files in
-            it, such as a download from the hub), or a data set's name on the hub; by default the source's own.
+        origin: a file (.jsonl, .json, .parquet, .csv, .tsv), a folder (as ``save_to_disk`` writes it, or with data
+            files in it, such as a download from the hub), or a data set's name on the hub; by default the source's.
         split: another one than the source's. A single file is taken as a whole.
 
     Raises:
-        SourceError: nothing there, unreadable, no such split, a column missing, or no rows.
+        SourceError: as ``read_own_rows``; or a column is missing.
     """
     origin, split = origin or source.hub, split or source.split
+    rows = _rows(origin, split, source)
+    _check_columns(source, origin, rows)
+    return rows
+
+
+def read_own_rows(origin: str, split: str) -> list[Row]:
+    """All rows of a file, of a split of a folder or of a split of a data set on the hub, with all columns.
+
+    Raises:
+        SourceError: nothing there, unreadable, no such split, or no rows.
+    """
+    return _rows(origin, split, None)
+
+
+def _rows(origin: str, split: str, source: Source | None) -> list[Row]:
     path = Path(origin).expanduser()
     if path.is_file():
         places = _file_rows(path)
     elif path.is_dir():
-        places = _dataset_rows(_load_folder(path, source.config, split), source, str(path))
+        places = _dataset_rows(
+            _load_folder(path, source.config if source is not None else None, split), source, str(path)
+        )
     elif path.suffix in _FORMATS or path.is_absolute() or origin.count("/") != 1:
         raise SourceError(f"{origin}: no such file (a data set on the hub is named owner/name)")
     else:
@@ -39,7 +58,6 @@ def read_rows(source: Source, origin: str | None = None, split: str | None = Non
     rows = [Row(_mapping(values, where), index, split, where) for index, (where, values) in enumerate(places)]
     if not rows:
         raise SourceError(f"{origin}: has no rows")
-    _check_columns(source, origin, rows)
     return rows
 
 
@@ -69,9 +87,9 @@ def _file_rows(path: Path) -> Iterator[tuple[str, Any]]:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise SourceError(f"{path}: is not UTF-8: {error}") from error
-    if path.suffix == ".csv":
-        return _csv(path, text)
-    if path.suffix == ".json" and text.lstrip().startswith("["):
+    if path.suffix in (".csv", ".tsv"):
+        return _table(path, text)
+    if text.lstrip().startswith("["):
         return _numbered(path, _json(str(path), text))
     return _json_lines(path, text)
 
@@ -89,21 +107,48 @@ def _json_lines(path: Path, text: str) -> Iterator[tuple[str, Any]]:
 
 def _json(where: str, text: str) -> Any:
     try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
+        values = json.loads(text, parse_float=_decimal, parse_constant=_constant)
+        # Half a character, as in a text that was cut, cannot be written to any file.
+        json.dumps(values, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise SourceError(f"{where}: holds half a character: {error.object[error.start]!a}") from error
+    except ValueError as error:
         raise SourceError(f"{where}: not JSON: {error}") from error
+    return values
 
 
-def _csv(path: Path, text: str) -> Iterator[tuple[str, Any]]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+def _decimal(number: str) -> str:
+    """A decimal as the text that was written: its digits are the answer's."""
+    if not math.isfinite(float(number)):
+        raise ValueError(f"the number {number} is too large; write it as a text")
+    return number
+
+
+def _constant(name: str) -> None:
+    """pandas and others write NaN where a value is missing."""
+    if name != "NaN":
+        raise ValueError(f"{name} is no number of JSON; write it as a text")
+
+
+def _table(path: Path, text: str) -> Iterator[tuple[str, Any]]:
+    """CSV, with the delimiter that parts its header into most columns."""
+    header = text.partition("\n")[0]
+    delimiter = "\t" if path.suffix == ".tsv" else max(_DELIMITERS, key=lambda each: len(_fields(header, each)))
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
-        for number, row in enumerate(reader):
-            where = f"{path}, row {number}"
+        for row in reader:
+            # The line that the row begins in: line_num is the one that it ends in.
+            inside = sum(cell.count("\n") for cell in row.values() if isinstance(cell, str))
+            where = f"{path}, line {reader.line_num - inside}"
             if None in row or None in row.values():
                 raise SourceError(f"{where}: has more or fewer fields than the header")
             yield where, row
     except csv.Error as error:
         raise SourceError(f"{path}, line {reader.reader.line_num}: not CSV: {error}") from error
+
+
+def _fields(line: str, delimiter: str) -> list[str]:
+    return next(csv.reader([line], delimiter=delimiter), [])
 
 
 def _parquet(path: Path) -> list[dict[str, Any]]:
@@ -117,9 +162,9 @@ def _parquet(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _dataset_rows(rows: Any, source: Source, origin: str) -> Iterator[tuple[str, Any]]:
+def _dataset_rows(rows: Any, source: Source | None, origin: str) -> Iterator[tuple[str, Any]]:
     """Without the columns that nobody needs: they may be images, which take a decoder."""
-    if set(source.columns) <= set(rows.column_names):
+    if source is not None and set(source.columns) <= set(rows.column_names):
         wanted = (*source.columns, *source.optional)
         rows = rows.select_columns([column for column in wanted if column in rows.column_names])
     return _numbered(origin, rows)
@@ -141,15 +186,15 @@ def _load_folder(path: Path, config: str | None, split: str) -> Any:
     return saved[split]
 
 
-def _load_hub(name: str, source: Source, split: str) -> Any:
+def _load_hub(name: str, source: Source | None, split: str) -> Any:
     datasets = _datasets(name)
-    config = source.config if name == source.hub else None
+    config = source.config if source is not None and name == source.hub else None
     try:
         return datasets.load_dataset(name, config, split=split)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         gate = (
             "; it is gated: accept its terms on its page on the hub, then set HF_TOKEN or run `hf auth login`"
-            if source.gated
+            if source is not None and source.gated
             else ""
         )
         raise SourceError(f"{name}: neither a local file nor to be had from the hub: {_causes(error)}{gate}") from error

@@ -12,7 +12,8 @@ from typing import Any, Final
 from lapo_verl.console import progress
 from lapo_verl.data.problems import INSTRUCTION, Problem, SourceError
 from lapo_verl.hooks.rows import read_rows
-from lapo_verl.verify import check_ground_truth
+from lapo_verl.verify import check_ground_truth, is_correct
+from lapo_verl.verify.truth import unboxed
 
 _LAYOUT: Final = re.compile(
     r"\\(?:left|right|displaystyle|textstyle|quad|qquad)(?![a-z])|(?<!\\)\\[,;:!> ()\[\]]|[\s$~{}]"
@@ -63,13 +64,26 @@ def _complaint(truth: str) -> str | None:
 
 
 def without_repeats(problems: Iterable[Problem], left_out: LeftOut) -> list[Problem]:
-    """The first of those whose question is the same text."""
-    kept: dict[str, Problem] = {}
+    """The first of those whose question is the same text; none of those whose ground truths contradict each other."""
+    same: dict[str, list[Problem]] = {}
     for problem in problems:
-        first = kept.setdefault(normalized(problem.question), problem)
-        if first is not problem:
-            left_out.add("the same question again", f"{problem.where}, as {first.where}")
-    return list(kept.values())
+        same.setdefault(normalized(problem.question), []).append(problem)
+    kept = []
+    for first, *others in same.values():
+        other = next((problem for problem in others if not _same_truth(first.ground_truth, problem.ground_truth)), None)
+        if other is None:
+            kept.append(first)
+            for problem in others:
+                left_out.add("the same question again", f"{problem.where}, as {first.where}")
+        else:
+            example = f"{first.where}: {first.ground_truth!r}; {other.where}: {other.ground_truth!r}"
+            for _ in (first, *others):
+                left_out.add("the same question with different ground truths", example)
+    return kept
+
+
+def _same_truth(one: str, other: str) -> bool:
+    return one == other or is_correct(f"\\boxed{{{unboxed(one)}}}", other)
 
 
 def without_overlap(problems: Iterable[Problem], elsewhere: Mapping[str, str], left_out: LeftOut) -> list[Problem]:

@@ -256,25 +256,3 @@ MATH: Final = Source(
 
 BENCHMARKS: Final = (MATH500, AIME24, AMC23, OLYMPIADBENCH, GPQA, GSM8K_TEST)
 TRAINING_SETS: Final = (DEEPSCALER, MATH)
-
-
-def own_file(
-    name: str, prompt_column: str, answer_column: str, level_column: str | None, id_column: str | None
-) -> Source:
-    """A file of the user's own, whose columns are named on the command line. Levels may be numbers or words."""
-
-    def problem(row: Row) -> Problem:
-        question, truth = row.text(prompt_column), row.answer(answer_column)
-        identifier = f"{name}/{row.identifier(id_column)}" if id_column else hashed_id(name, question, truth)
-        level = _own_level(row, level_column) if level_column else None
-        return Problem(identifier, question, truth, name, level, row.where)
-
-    columns = tuple(filter(None, (prompt_column, answer_column, level_column, id_column)))
-    return Source(name, f"{name}.", name, None, "train", columns, problem)
-
-
-def _own_level(row: Row, column: str) -> int | str | None:
-    if row.values.get(column) in (None, ""):
-        return None
-    text = row.identifier(column)
-    return int(text) if text.isdecimal() else text

@@ -10,7 +10,7 @@ import pytest
 
 from lapo_verl.data.problems import SourceError
 from lapo_verl.data.read import read_rows
-from lapo_verl.data.sources import AMC23, GPQA, GSM8K, MATH500, OLYMPIADBENCH, own_file
+from lapo_verl.data.sources import AMC23, GPQA, GSM8K, MATH500, OLYMPIADBENCH
 
 Write = Callable[..., Path]
 LINE = {"question": "How many?", "answer": "#### 3"}
@@ -25,8 +25,8 @@ LINE = {"question": "How many?", "answer": "#### 3"}
         ("x.json", "[1]", r"x.json, row 0: not an object with columns"),
         ("x.json", "[]", r"x.json: has no rows"),
         ("x.csv", 'question,answer\n"a,b\n', r"x.csv, line 2: not CSV"),
-        ("x.csv", "question,answer\na,b,c\n", r"x.csv, row 0: has more or fewer fields than the header"),
-        ("x.csv", "question,answer\na\n", r"x.csv, row 0: has more or fewer fields than the header"),
+        ("x.csv", "question,answer\na,b,c\n", r"x.csv, line 2: has more or fewer fields than the header"),
+        ("x.csv", "question,answer\na\n", r"x.csv, line 2: has more or fewer fields than the header"),
         ("x.parquet", "no parquet", r"x.parquet: not a parquet file"),
         ("x.txt", "a", r"x.txt: must be a folder or end in"),
         ("x.jsonl", b"\xff\xfe", r"x.jsonl: is not UTF-8"),
@@ -174,10 +174,3 @@ def test_without_the_datasets_library_the_way_out_is_named(tmp_path: Path, monke
 
 def _gpqa(record: str) -> dict[str, str]:
     return {column: "text" for column in GPQA.columns} | {"Record ID": record, "Subdomain": "none"}
-
-
-def test_own_columns_may_hold_what_the_row_lacks(write_source: Write) -> None:
-    path = write_source("mine.jsonl", [{"task": "a?", "result": 1, "grade": "easy"}, {"task": "b?", "result": 2.5}])
-    source = own_file("mine", "task", "result", "grade", None)
-    problems = [source.problem(row) for row in read_rows(source, str(path))]
-    assert [(problem.ground_truth, problem.level) for problem in problems] == [("1", "easy"), ("2.5", None)]
