@@ -219,7 +219,7 @@ def replay(
     decay: Annotated[str | None, typer.Option(help="Tokens outside the band at which the reward is 0.")] = None,
     statistic: Annotated[str | None, typer.Option(help="Of the budgets: median, mean, minimum.")] = None,
     on_unsolved: Annotated[str | None, typer.Option(help="Budget after an unsolved visit: reset, keep.")] = None,
-    degenerate_band: Annotated[str | None, typer.Option(help="Lone correct rollout: in_range, zero.")] = None,
+    degenerate_band: Annotated[str | None, typer.Option(help="Where P30 = P70: in_range, zero.")] = None,
     beta: Annotated[str | None, typer.Option(help="Weight of Internalization's adherence reward.")] = None,
     sigma: Annotated[str | None, typer.Option(help="Width of its Gaussian, tokens.")] = None,
     named: Annotated[

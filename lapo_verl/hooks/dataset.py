@@ -14,16 +14,25 @@ from verl.utils.tokenizer import normalize_token_ids
 # verl's agent-loop workers load the dataset's class, and with it the agent loop that its rows are made for.
 from lapo_verl.hooks import agent_loop  # noqa: F401
 from lapo_verl.hooks.rows import DataError, row_problem_id
-from lapo_verl.hooks.sentence import guidance_sentence, longest_guidance, visit_is_guided, with_sentence
+from lapo_verl.hooks.sentence import (
+    guidance_sentence,
+    longest_guidance,
+    prompt_budget,
+    shows_band,
+    visit_is_guided,
+    with_sentence,
+)
 from lapo_verl.hooks.settings import LapoSettings
 from lapo_verl.store import LengthStore
 
 
 class LapoDataset(RLHFDataset):  # type: ignore[misc]
-    """verl's dataset plus one column, ``lapo``: {problem_id, budget, guided, guidance}, in training rows.
+    """verl's dataset plus one column, ``lapo``, in training rows.
 
-    ``budget`` is M(q) in tokens, None where unsolved; ``guided`` says whether the prompt names it; ``guidance`` is what
-    the agent loop appends, "" where nothing. Validation rows pass through untouched, unless lapo.guidance.validation.
+    It is {problem_id, budget, prompt_budget, guided, guidance}. ``budget`` is M(q) in tokens, None where unsolved;
+    ``guided`` says whether the prompt has a sentence, and ``prompt_budget`` is the budget as it shows it, None where it
+    shows none; ``guidance`` is what the agent loop appends, "" where nothing. Validation rows pass through untouched,
+    unless lapo.guidance.validation.
     """
 
     max_prompt_length: int
@@ -49,7 +58,13 @@ class LapoDataset(RLHFDataset):  # type: ignore[misc]
         if sentence and self.settings.guidance.place == "outside":
             row["raw_prompt"] = with_sentence(row["raw_prompt"], sentence)
             appended = ""
-        row["lapo"] = {"problem_id": problem, "budget": budget, "guided": bool(sentence), "guidance": appended}
+        row["lapo"] = {
+            "problem_id": problem,
+            "budget": budget,
+            "prompt_budget": prompt_budget(self.settings.guidance, budget) if sentence else None,
+            "guided": bool(sentence),
+            "guidance": appended,
+        }
         return row
 
     def maybe_filter_out_long_prompts(self, dataframe: Any = None) -> Any:
@@ -83,8 +98,8 @@ class LapoDataset(RLHFDataset):  # type: ignore[misc]
             visits = self._reader().last_step("internalization") or 0
             if not visit_is_guided(problem, visits, guidance.share):
                 return ""
-        stats = self._reader().statistics([problem])[problem] if guidance.form == "range" else None
-        return guidance_sentence(guidance, budget, stats, self.response_limit)
+        band = self._reader().bands([problem])[problem] if shows_band(guidance) else None
+        return guidance_sentence(guidance, budget, band, self.response_limit)
 
     def _check_lengths(self, dataframe: Any, room: int) -> None:
         for index, row in enumerate(dataframe):

@@ -15,9 +15,10 @@ from lapo_verl.hooks.settings import LapoSettings
 from lapo_verl.method import (
     LengthStats,
     discovery_rewards,
+    float32_scores,
+    has_signal,
     in_band,
     internalization_rewards,
-    target_length,
 )
 from lapo_verl.store import GroupRecord
 
@@ -34,7 +35,8 @@ class Rollout:
         tokens: |r_i|, response tokens as lapo.length.scope counts them.
         truncated: cut off at the response limit.
         timed_out: the verifier gave up, which counts as wrong.
-        guided: whether the prompt named the budget.
+        guided: whether the prompt had a guidance sentence.
+        prompt_budget: the budget as the prompt showed it, in tokens; None where it showed none.
     """
 
     group: str
@@ -45,6 +47,7 @@ class Rollout:
     truncated: bool = False
     timed_out: bool = False
     guided: bool = False
+    prompt_budget: float | None = None
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,9 @@ class Group:
 
     Attributes:
         record: for the store.
-        budget: M(q) at this visit, in tokens, or None.
-        guided: whether the prompt named it.
+        target: what stage 2 rewards around, in tokens: the budget as the prompt showed it, else M(q); None where the
+            problem was unsolved.
+        guided: whether the prompt had a guidance sentence.
         stats: of the correct rollouts; None where there are none.
         correct, tokens: shape (N,).
         rewards: shape (N,), Eq. 4 or Eq. 6.
@@ -62,13 +66,18 @@ class Group:
     """
 
     record: GroupRecord
-    budget: float | None
+    target: float | None
     guided: bool
     stats: LengthStats | None
     correct: NDArray[np.bool_]
     tokens: NDArray[np.int64]
     rewards: NDArray[np.float64]
     positions: list[int]
+
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        """The rewards as verl is given them, shape (N,)."""
+        return float32_scores(self.rewards)
 
 
 def score_groups(rollouts: Sequence[Rollout], settings: LapoSettings) -> list[Group]:
@@ -83,19 +92,20 @@ def _score_group(rollouts: Sequence[Rollout], positions: list[int], settings: La
     first = rollouts[positions[0]]
     correct = np.array([rollouts[i].correct for i in positions], dtype=bool)
     tokens = np.array([rollouts[i].tokens for i in positions], dtype=np.int64)
+    target = first.budget if first.prompt_budget is None else first.prompt_budget
     if settings.stage == "discovery":
         rewards = discovery_rewards(correct, tokens, settings.discovery)
     else:
-        rewards = internalization_rewards(correct, tokens, first.budget, settings.internalization)
+        rewards = internalization_rewards(correct, tokens, target, settings.internalization)
     right = tokens[correct]
     return Group(
         record=GroupRecord(
             problem_id=first.problem_id,
             n=len(positions),
             correct_lengths=tuple(int(length) for length in right),
-            budget_shown=first.budget if first.guided else None,
+            budget_shown=first.prompt_budget,
         ),
-        budget=first.budget,
+        target=target,
         guided=first.guided,
         stats=LengthStats.of(right, settings.discovery.low, settings.discovery.high),
         correct=correct,
@@ -130,7 +140,7 @@ def step_metrics(
         "lapo/unsolved_groups": float(len(groups) - len(solved)),
         "lapo/truncated_share": float(np.mean([rollout.truncated for rollout in rollouts])),
         "lapo/verify_timeouts": float(sum(rollout.timed_out for rollout in rollouts)),
-        "lapo/no_signal_share": float(np.mean([np.ptp(group.rewards) == 0 for group in groups])),
+        "lapo/no_signal_share": float(np.mean([not has_signal(group.rewards) for group in groups])),
     }
     _put_mean(metrics, "lapo/tokens_correct", tokens[correct])
     _put_mean(metrics, "lapo/tokens_wrong", tokens[~correct])
@@ -172,15 +182,14 @@ def _length_rewards(group: Group, settings: LapoSettings) -> NDArray[np.float64]
 
 
 def _put_adherence(metrics: dict[str, float], name: str, groups: Iterable[Group]) -> None:
-    """How far correct rollouts are from their budget: in tokens, and relative to it."""
+    """How far correct rollouts are from their target: in tokens, and relative to it."""
     distances: list[float] = []
     relative: list[float] = []
     for group in groups:
-        target = target_length(group.budget, None)
-        if target:
-            away = np.abs(group.tokens[group.correct] - target)
+        if group.target:
+            away = np.abs(group.tokens[group.correct] - group.target)
             distances += away.tolist()
-            relative += (away / target).tolist()
+            relative += (away / group.target).tolist()
     _put_mean(metrics, f"{name}_tokens", distances)
     _put_mean(metrics, f"{name}_relative", relative)
 

@@ -19,7 +19,7 @@ from lapo_verl.hooks.checkpoint import open_store, resume_point
 from lapo_verl.hooks.groups import Group, Rollout, score_groups, step_metrics
 from lapo_verl.hooks.settings import LapoSettings
 from lapo_verl.hooks.tokenizer_check import check_tokenizer
-from lapo_verl.store import LengthStore, note_settings
+from lapo_verl.store import LengthStore, note_rounding, note_scope, note_settings
 
 FIELDS = ["response_mask", "extra_fields", "lapo"]
 
@@ -40,7 +40,10 @@ class _LapoSampling:
         )
         self.store = open_store(self.settings, checkpoint)
         discovery = self.settings.stage == "discovery"
+        note_scope(self.store, self.settings.length.scope)
         note_settings(self.store, self.settings.discovery if discovery else self.settings.internalization)
+        if not discovery:
+            note_rounding(self.store, self.settings.guidance.rounding)
         check_tokenizer(self.store, sampler_kwargs.tokenizer_path or sampler_kwargs.model_path)
 
     def sample(self, global_steps: int, partition_id: str, batch_size: int) -> tuple[KVBatchMeta, dict[str, Any]]:
@@ -106,9 +109,9 @@ def final_outputs(keys: list[str]) -> list[str]:
 def session_rewards(final_keys: list[str], groups: list[Group]) -> dict[str, float]:
     """The reward of each session, for all of its outputs."""
     return {
-        session_of(final_keys[position]): float(reward)
+        session_of(final_keys[position]): score
         for group in groups
-        for position, reward in zip(group.positions, group.rewards, strict=True)
+        for position, score in zip(group.positions, group.scores.tolist(), strict=True)
     }
 
 
@@ -123,6 +126,7 @@ def _rollouts(keys: list[str], data: TensorDict, scope: str) -> tuple[dict[str, 
             problem_id=lapo["problem_id"],
             budget=lapo["budget"],
             guided=lapo["guided"],
+            prompt_budget=lapo["prompt_budget"],
             correct=bool(info["acc"]),
             tokens=int(info["think_tokens"]) if scope == "think" else int(mask.sum()),
             truncated=bool(info["truncated"]),

@@ -7,25 +7,42 @@ from typing import Any
 
 from lapo_verl.hooks.settings import GuidanceSettings
 from lapo_verl.hooks.think import THINK
-from lapo_verl.method import LengthStats, guidance_text
+from lapo_verl.method import guidance_text, shown_names, shown_tokens
 
 
 def guidance_sentence(
-    guidance: GuidanceSettings, budget: float | None, stats: LengthStats | None, response_limit: int
+    guidance: GuidanceSettings, budget: float | None, band: tuple[float, float] | None, response_limit: int
 ) -> str:
     """The sentence of one visit; of an unsolved problem, one with the response limit, or none.
 
     Args:
         budget: M(q) in tokens, None where unsolved.
-        stats: of the problem's latest solved visit, for the form ``range``.
+        band: of the visit that set M(q), (low, high) in tokens; only for a sentence that ``shows_band``.
         response_limit: in tokens.
     """
     if budget is None:
         if guidance.unsolved == "silent":
             return ""
         budget = float(response_limit)
-    low, high = (stats.low, stats.high) if stats else (budget, budget)
+        band = (budget, budget)
+    low, high = band or (None, None)
     return guidance_text(guidance.form, budget, low, high, guidance.text, guidance.rounding)
+
+
+def shows_band(guidance: GuidanceSettings) -> bool:
+    """Whether the sentence has the band in it."""
+    return not shown_names(guidance.form, guidance.text).isdisjoint(("low", "high"))
+
+
+def prompt_budget(guidance: GuidanceSettings, budget: float | None) -> float | None:
+    """The budget as a guided prompt shows it, in tokens: what its rollouts are rewarded around.
+
+    Of a band it is the number between the two that are shown. None where the sentence shows no number, and of an
+    unsolved problem: the response limit that it may be shown is no budget.
+    """
+    if budget is None or not shown_names(guidance.form, guidance.text):
+        return None
+    return float(shown_tokens(budget, guidance.rounding))
 
 
 def visit_is_guided(problem_id: str, step: int, share: float) -> bool:

@@ -21,8 +21,8 @@ class DiscoveryConfig:
         decay: distance from the band, in tokens, at which R1 reaches 0; > 0.
         statistic: what M(q) is made of (Eq. 3; Table 3).
         on_unsolved: M(q) where no rollout of the visit is correct: ``reset`` to unsolved (the paper) or ``keep``.
-        degenerate_band: R1 of a rollout whose group has one correct rollout only:
-            ``in_range`` = 1, as Eq. 5 says; ``zero`` = 0, as the reference code does.
+        degenerate_band: R1 in a group whose band is one length, P30 = P70, as that of a lone correct rollout:
+            ``in_range`` as Eq. 5 says, so 1 at that length; ``zero`` = 0 for all, as the reference code does.
     """
 
     alpha: float = 0.7

@@ -45,9 +45,24 @@ def guidance_text(
         value = known[name]
         if value is None or not math.isfinite(value) or value < 0:
             raise ValueError(f"guidance text {template!r} needs {name} in tokens, got {value}")
-        # Half a token rounds up: numpy's and Python's round-half-to-even would show 62 for 62.5 and 64 for 63.5.
-        shown[name] = max(1, math.floor(value / rounding + 0.5)) * rounding
+        shown[name] = shown_tokens(value, rounding)
     return template.format(**shown)
+
+
+def shown_tokens(tokens: float, rounding: int = 1) -> int:
+    """``tokens`` as a prompt shows them: a whole multiple of ``rounding``, at least one.
+
+    Half a multiple rounds up: numpy's and Python's round-half-to-even would show 62 for 62.5 and 64 for 63.5.
+
+    >>> shown_tokens(62.5), shown_tokens(12, rounding=100)
+    (63, 100)
+    """
+    return max(1, math.floor(tokens / rounding + 0.5)) * rounding
+
+
+def shown_names(form: str, text: str | None = None) -> set[str]:
+    """Which of budget, low and high the sentence shows."""
+    return set() if form == "implicit" else _placeholders(DEFAULT_TEXTS[form] if text is None else text)
 
 
 def check_text(form: str, text: str | None, rounding: int = 1) -> None:

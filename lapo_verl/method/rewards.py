@@ -40,7 +40,7 @@ def discovery_rewards(
     stats = LengthStats.of(values[is_correct], config.low, config.high)
     if stats is None:
         return np.zeros(values.shape)
-    if stats.n == 1 and config.degenerate_band == "zero":
+    if stats.low == stats.high and config.degenerate_band == "zero":
         return is_correct.astype(np.float64)
     length_reward = band_reward(values, stats.low, stats.high, config.decay)
     return np.where(is_correct, 1.0 + config.alpha * length_reward, 0.0)

@@ -21,6 +21,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lapo_verl.console import progress
+from lapo_verl.method import float32_scores
 from lapo_verl.report import visits as reading
 from lapo_verl.report.jsonl import DumpError
 from lapo_verl.report.replay_groups import Replay
@@ -33,7 +34,7 @@ from lapo_verl.report.replay_settings import (
     other_settings,
     run_setting,
 )
-from lapo_verl.store import GroupRecord, LengthStore, note_settings, noted_settings
+from lapo_verl.store import GroupRecord, LengthStore, note_settings, noted_rounding, noted_settings
 from lapo_verl.store.records import STAGES
 
 # Metric, heading, and how to show a value and a change of it.
@@ -71,6 +72,7 @@ class Source:
         run: the settings that the run was made with.
         scores: {step: rewards of each group} as verl trained on them; None where there is no training dump.
         notes: what a user should know of the source.
+        rounding: what the run's prompts rounded budgets to, in tokens; None where they did not.
     """
 
     visits: reading.Visits
@@ -78,6 +80,7 @@ class Source:
     run: ReplaySetting
     scores: dict[int, list[tuple[float, ...]]] | None
     notes: list[str]
+    rounding: int | None = None
 
 
 def read_source(path: Path, stage: str | None, run: str | None, store: Path | None) -> Source:
@@ -112,7 +115,7 @@ def read_source(path: Path, stage: str | None, run: str | None, store: Path | No
 def _read_store(path: Path, stage: str | None, run: str | None) -> Source:
     notes: list[str] = []
     with LengthStore.open(path, read_only=True) as store:
-        noted = noted_settings(store)
+        noted, rounding = noted_settings(store), noted_rounding(store)
         visits = reading.visits_of(progress(store.records(), "reading the store", store.totals()["visits"]))
     if not len(visits.n):
         raise DumpError(f"{path}: no step is recorded in it yet")
@@ -122,7 +125,7 @@ def _read_store(path: Path, stage: str | None, run: str | None) -> Source:
     measured = reading.measured_visits(visits, stage)
     if not measured.any():
         raise DumpError(f"{path}: has no records of {stage}")
-    return Source(visits, measured, run_setting(*noted, run), None, notes)
+    return Source(visits, measured, run_setting(*noted, run), None, notes, rounding)
 
 
 def _read_training_dump(
@@ -143,7 +146,7 @@ def _read_training_dump(
     absent = sorted(set(scores) - set(whole.visits.step[measured].tolist()))
     if absent:
         whole.notes.append(f"{path}: {store} has no {stage} record of step {', '.join(map(str, absent))}")
-    return Source(whole.visits, measured, whole.run, scores, whole.notes)
+    return Source(whole.visits, measured, whole.run, scores, whole.notes, whole.rounding)
 
 
 def run_replay(
@@ -174,7 +177,7 @@ def run_replay(
     _check_effect(path, source, settings)
     if write is not None:
         _check_write(source, settings, write)
-    replay = Replay(source.visits, source.measured, source.run)
+    replay = Replay(source.visits, source.measured, source.run, source.rounding)
     report: dict[str, Any] = {
         "source": str(path),
         "notes": source.notes,
@@ -229,8 +232,8 @@ def check_budgets(replay: Replay) -> dict[str, int] | None:
 def check_rewards(replay: Replay, scores: Mapping[int, Sequence[tuple[float, ...]]]) -> dict[str, int]:
     """How many rollouts get back the reward that verl trained on, bit for bit, under the run's settings.
 
-    verl holds rewards in float32. Its dumps do not name the problem, so a dumped group counts as given back where its
-    step has a group of the same rewards.
+    verl is given rewards in float32, see ``method.scores``. Its dumps do not name the problem, so a dumped group counts
+    as given back where its step has a group of the same rewards.
 
     Args:
         scores: {step: rewards of each group}, from ``visits.read_scores``.
@@ -239,16 +242,20 @@ def check_rewards(replay: Replay, scores: Mapping[int, Sequence[tuple[float, ...
     wrong_only = replay.measured & (replay.visits.correct == 0)
     rewardless = (np.flatnonzero(wrong_only), np.empty((int(wrong_only.sum()), 0)))
     for visits, values in (rewardless, *replay.rewards(replay.run)):
-        rows = np.sort(values.astype(np.float32), axis=1).tolist()
-        for visit, row in zip(visits.tolist(), rows, strict=True):
+        for visit, row in zip(visits.tolist(), values.tolist(), strict=True):
             wrong = int(replay.visits.n[visit]) - len(row)
-            replayed[int(replay.visits.step[visit])][(0.0,) * wrong + tuple(row)] += 1
+            replayed[int(replay.visits.step[visit])][_as_scored((*row, *(0.0,) * wrong))] += 1
     rollouts = equal = 0
     for step, groups in scores.items():
-        dumped = Counter(tuple(sorted(group)) for group in groups)
+        dumped = Counter(_as_scored(group) for group in groups)
         rollouts += sum(len(group) for group in groups)
         equal += sum(count * len(group) for group, count in (dumped & replayed[step]).items())
     return {"rollouts": rollouts, "equal": equal}
+
+
+def _as_scored(rewards: Sequence[float]) -> tuple[float, ...]:
+    """A group's scores, sorted; those of a dump that is older than the grid come out as those of a new one."""
+    return tuple(sorted(float32_scores(rewards).tolist()))
 
 
 def write_store(source: LengthStore, target: Path, setting: ReplaySetting, stage: str | None = None) -> int:

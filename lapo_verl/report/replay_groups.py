@@ -16,6 +16,7 @@ from lapo_verl.method import (
     adherence_reward,
     band_reward,
     discovery_budget,
+    has_signal,
     in_band,
     update_budget,
 )
@@ -54,17 +55,21 @@ class Replay:
         visits: all that there are, for budgets follow from the whole history.
         measured: shape (V,) bool, the visits whose rewards are wanted.
         run: the settings that the visits were made with.
+        rounding: prompts showed budgets as multiples of this many tokens; None where they showed them unrounded.
     """
 
-    def __init__(self, visits: Visits, measured: NDArray[np.bool_], run: ReplaySetting) -> None:
+    def __init__(
+        self, visits: Visits, measured: NDArray[np.bool_], run: ReplaySetting, rounding: int | None = None
+    ) -> None:
         self.visits = visits
         self.measured = measured
         self.run = run
+        self.rounding = rounding
         blocks = _blocks(visits)
         # {statistic: shape (V,), tokens; NaN where no rollout is correct}
         self._values = _statistics(blocks, len(visits.n))
         self._stats = _length_stats(visits, self._values)
-        self._read_at = _read_at(visits)
+        self._read_at = _read_at(visits, rounding)
         self._blocks = [_choose(block, measured) for block in blocks if measured[block.visits].any()]
         self._budgets: dict[tuple[str, str, str], NDArray[np.float64]] = {}
 
@@ -74,9 +79,9 @@ class Replay:
         key = (discovery.statistic, discovery.on_unsolved, statistic)
         if key not in self._budgets:
             after: list[float | None] = []
-            columns = zip(self.visits.stage.tolist(), self.visits.previous.tolist(), self._stats, strict=True)
-            for stage, previous, stats in columns:
-                before = after[previous] if previous >= 0 else None
+            columns = zip(self.visits.stage.tolist(), self.visits.before_step.tolist(), self._stats, strict=True)
+            for stage, before_step, stats in columns:
+                before = after[before_step] if before_step >= 0 else None
                 if STAGES[stage] == "discovery":
                     after.append(discovery_budget(before, stats, discovery.statistic, discovery.on_unsolved))
                 else:
@@ -133,7 +138,7 @@ class Replay:
             deviations, advantages = _advantages(rewards, block.n)
             reward += float(rewards.sum())
             spread += float(deviations.sum())
-            signals += int(((np.ptp(rewards, axis=1) > 0) | (block.n > rewards.shape[1])).sum())
+            signals += int((has_signal(rewards) | (block.n > rewards.shape[1])).sum())
             correlations.append(_correlations(_ranks(rewards), block.ranks))
             length_reward += float(length_rewards.sum())
             band += float(in_band(block.lengths, low, high).sum())
@@ -157,16 +162,16 @@ class Replay:
         """R1 or R2 of a block's rollouts, shape (M, k)."""
         if STAGES[block.stage] == "internalization":
             return adherence_reward(block.lengths, self._targets(block, setting), setting.internalization.sigma)
-        if block.lengths.shape[1] == 1 and setting.discovery.degenerate_band == "zero":
-            return np.zeros(block.lengths.shape)
-        return band_reward(block.lengths, low, high, setting.discovery.decay)
+        rewards = band_reward(block.lengths, low, high, setting.discovery.decay)
+        return np.where(low == high, 0.0, rewards) if setting.discovery.degenerate_band == "zero" else rewards
 
     def _targets(self, block: _Block, setting: ReplaySetting) -> NDArray[np.float64]:
-        """The n of Eq. 7 (``target_length``), shape (M, 1), in tokens: M(q) as it was when the row was read."""
-        read_at = self._read_at[block.visits]
-        budgets = self.budgets(setting)
-        target = np.where(read_at >= 0, budgets[np.maximum(read_at, 0)], np.nan)
-        target = np.where(read_at == AS_SHOWN, self.visits.shown[block.visits], target)
+        """The n of Eq. 7, shape (M, 1), in tokens: M(q) of when the row was read, as the prompt showed it."""
+        read_at, shown = self._read_at[block.visits], self.visits.shown[block.visits]
+        budgets = self.budgets(setting)[np.maximum(read_at, 0)]
+        target = np.where(np.isnan(shown), budgets, _as_shown(budgets, self.rounding))
+        target = np.where(read_at == NO_VISIT, np.nan, target)
+        target = np.where(read_at == AS_SHOWN, shown, target)
         own = self._values[setting.internalization.statistic][block.visits]
         return np.where(np.isnan(target), own, target)[:, None]
 
@@ -216,26 +221,41 @@ def _statistics(blocks: Sequence[_Block], count: int) -> dict[str, NDArray[np.fl
 
 
 def _length_stats(visits: Visits, values: Mapping[str, NDArray[np.float64]]) -> list[LengthStats | None]:
-    """For the budgets, which need no band."""
+    """What budgets are made of, without a band: of the problem's correct rollouts in the step, up to each visit."""
     columns = (values[name].tolist() for name in ("median", "mean", "minimum", "maximum"))
-    return [
+    stats = [
         LengthStats(float(n), median, median, median, mean, minimum, maximum) if n else None
         for n, median, mean, minimum, maximum in zip(visits.correct.tolist(), *columns, strict=True)
     ]
+    ends = np.cumsum(visits.correct)
+    for visit in np.flatnonzero(visits.previous != visits.before_step).tolist():
+        of_step = [visit]
+        while visits.previous[of_step[-1]] != visits.before_step[visit]:
+            of_step.append(int(visits.previous[of_step[-1]]))
+        stats[visit] = LengthStats.of(
+            np.concatenate([visits.lengths[ends[v] - visits.correct[v] : ends[v]] for v in reversed(of_step)])
+        )
+    return stats
 
 
-def _read_at(visits: Visits) -> NDArray[np.int64]:
+def _as_shown(budgets: NDArray[np.float64], rounding: int | None) -> NDArray[np.float64]:
+    """Budgets as prompts show them (``method.shown_tokens``), shape (V,), in tokens."""
+    return budgets if rounding is None else np.maximum(1, np.floor(budgets / rounding + 0.5)) * rounding
+
+
+def _read_at(visits: Visits, rounding: int | None) -> NDArray[np.int64]:
     """After which visit of its problem a visit's budget was read, shape (V,); NO_VISIT, or AS_SHOWN where none fits.
 
-    As a rule after the one before. A trainer that reads ahead shows an older budget; a visit without guidance shows
-    none, and is taken to have been read after the one before.
+    As a rule after the last one before its step. A trainer that reads ahead shows an older budget; a visit without
+    guidance shows none, and is taken to have been read after the last one before its step.
     """
-    read_at: NDArray[np.int64] = visits.previous.copy()
+    read_at: NDArray[np.int64] = visits.before_step.copy()
     if visits.recorded is None:
         return read_at
-    shown, recorded, previous = visits.shown.tolist(), visits.recorded.tolist(), visits.previous.tolist()
+    shown, previous = visits.shown.tolist(), visits.previous.tolist()
+    recorded = _as_shown(visits.recorded, rounding).tolist()
     for visit in np.flatnonzero(~np.isnan(visits.shown)).tolist():
-        earlier = previous[visit]
+        earlier = int(visits.before_step[visit])
         while earlier != NO_VISIT and recorded[earlier] != shown[visit]:
             earlier = previous[earlier]
         read_at[visit] = AS_SHOWN if earlier == NO_VISIT else earlier

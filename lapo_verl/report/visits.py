@@ -36,10 +36,11 @@ class Visits:
         n: shape (V,) int64, number of rollouts.
         correct: shape (V,) int64, how many of them are correct.
         lengths: shape (sum of ``correct``,) float64, tokens of the correct ones, visit after visit.
-        shown: shape (V,) float64, the budget that the prompt named, in tokens; NaN where it named none.
+        shown: shape (V,) float64, the budget as the prompt showed it, in tokens; NaN where it showed none.
         recorded: shape (V,) float64, the budget after the visit, in tokens, NaN where unsolved; None where the source
             says nothing of budgets.
         previous: shape (V,) int64, the problem's visit before this one; -1 where there is none.
+        before_step: shape (V,) int64, the problem's last visit before this one's step; -1 where there is none.
     """
 
     problem: NDArray[np.int64]
@@ -51,6 +52,7 @@ class Visits:
     shown: NDArray[np.float64]
     recorded: NDArray[np.float64] | None
     previous: NDArray[np.int64]
+    before_step: NDArray[np.int64]
 
 
 @dataclass
@@ -86,9 +88,14 @@ class _Columns:
 
     def visits(self, with_budgets: bool) -> Visits:
         last: dict[int, int] = {}
-        previous = []
+        previous: list[int] = []
+        before_step: list[int] = []
         for visit, problem in enumerate(self.problem):
-            previous.append(last.get(problem, -1))
+            earlier = last.get(problem, -1)
+            step = (self.stage[visit], self.step[visit])
+            is_again = earlier >= 0 and (self.stage[earlier], self.step[earlier]) == step
+            previous.append(earlier)
+            before_step.append(before_step[earlier] if is_again else earlier)
             last[problem] = visit
         return Visits(
             problem=np.array(self.problem, dtype=np.int64),
@@ -100,6 +107,7 @@ class _Columns:
             shown=np.array(self.shown, dtype=np.float64),
             recorded=np.array(self.recorded, dtype=np.float64) if with_budgets else None,
             previous=np.array(previous, dtype=np.int64),
+            before_step=np.array(before_step, dtype=np.int64),
         )
 
 

@@ -7,7 +7,15 @@ second writer out, ``snapshot`` makes copies and puts them back, ``problem_id`` 
 
 from lapo_verl.store.errors import StoreDamagedError, StoreError, StoreLockedError
 from lapo_verl.store.length_store import LengthStore
-from lapo_verl.store.noted_settings import note_settings, noted_settings
+from lapo_verl.store.noted_settings import (
+    check_scope,
+    note_rounding,
+    note_scope,
+    note_settings,
+    noted_rounding,
+    noted_scope,
+    noted_settings,
+)
 from lapo_verl.store.problem_id import problem_id
 from lapo_verl.store.records import GroupRecord, Record
 
@@ -18,7 +26,12 @@ __all__ = [
     "StoreDamagedError",
     "StoreError",
     "StoreLockedError",
+    "check_scope",
+    "note_rounding",
+    "note_scope",
     "note_settings",
+    "noted_rounding",
+    "noted_scope",
     "noted_settings",
     "problem_id",
 ]

@@ -10,6 +10,7 @@ import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -24,7 +25,6 @@ from lapo_verl.store.records import (
     STAGES,
     GroupRecord,
     Record,
-    merge_groups,
     pack_lengths,
     stage_number,
     unpack_lengths,
@@ -110,8 +110,8 @@ class LengthStore:
     ) -> dict[str, float | None]:
         """Records all groups of a step in one transaction, which is on the disk when this returns.
 
-        Groups of one problem become one record, also over several calls with the same stage and step: their
-        rollouts are added, their lengths joined, and the budget is made again from all of them.
+        Each group becomes a record. A problem that a step visits more than once, in one call or in several with the
+        same stage and step, gets its budget from all of the step's correct rollouts so far.
 
         Args:
             stage: ``discovery`` (budgets by Eq. 3) or ``internalization`` (Eq. 8).
@@ -134,32 +134,30 @@ class LengthStore:
         if isinstance(step, bool) or not hasattr(step, "__index__") or step < 0:
             raise ValueError(f"step must be a whole number >= 0, got {step!r}")
         step = int(step)
-        fresh = {group.problem_id: group for group in merge_groups(groups)}
+        recorded = list(groups)
         with self._writing() as connection:
             first_record, next_record = self._begin_step(connection, number, step)
-            before = {
-                row[0]: row
-                for row in connection.execute(
+            names = list(dict.fromkeys(group.problem_id for group in recorded))
+            known = {
+                name: (budget, last)
+                for name, budget, last in connection.execute(
                     "SELECT problem_id, budget, last_record FROM problems"
                     " WHERE problem_id IN (SELECT value FROM json_each(?))",
-                    (json.dumps(list(fresh)),),
+                    (json.dumps(names),),
                 )
             }
+            problems = {name: _before_visit(connection, first_record, *known.get(name, (None, None))) for name in names}
             record_rows: list[tuple[Any, ...]] = []
-            problem_rows: list[tuple[str, float | None, int]] = []
-            for name, group in fresh.items():
-                _, budget, previous = before.get(name, (name, None, None))
-                record = next_record
-                if previous is not None and previous >= first_record:
-                    record = previous
-                    group, budget, previous = _join_recorded(connection, record, group)
-                else:
-                    next_record += 1
-                stats = LengthStats.of(group.correct_lengths, low, high)
+            budgets: dict[str, float | None] = {}
+            for record, group in enumerate(recorded, start=next_record):
+                name = group.problem_id
+                before = problems[name]
+                lengths = before.lengths + group.correct_lengths
+                stats = LengthStats.of(lengths, low, high)
                 if stage == "discovery":
-                    after = discovery_budget(budget, stats, statistic, on_unsolved)
+                    after = discovery_budget(before.budget, stats, statistic, on_unsolved)
                 else:
-                    after = update_budget(budget, stats, statistic)
+                    after = update_budget(before.budget, stats, statistic)
                 row = (
                     record,
                     number,
@@ -174,14 +172,16 @@ class LengthStore:
                     ),
                     group.budget_shown,
                     after,
-                    previous,
+                    before.last_record,
                 )
                 record_rows.append((*row, schema.checksum(row)))
-                problem_rows.append((name, after, record))
-            connection.executemany(f"INSERT OR REPLACE INTO records VALUES ({', '.join('?' * 15)})", record_rows)
+                problems[name] = replace(before, lengths=lengths, last_record=record)
+                budgets[name] = after
+            connection.executemany(f"INSERT INTO records VALUES ({', '.join('?' * 15)})", record_rows)
             # In the order of their place in the file, so that each page is visited once.
-            connection.executemany("INSERT OR REPLACE INTO problems VALUES (?, ?, ?)", sorted(problem_rows))
-        return {name: after for name, after, _ in problem_rows}
+            rows = sorted((name, budget, problems[name].last_record) for name, budget in budgets.items())
+            connection.executemany("INSERT OR REPLACE INTO problems VALUES (?, ?, ?)", rows)
+        return budgets
 
     def budgets(self, ids: Iterable[str]) -> dict[str, float | None]:
         """Current budget of each problem, in tokens; None where it is unsolved or unknown. One query."""
@@ -203,36 +203,31 @@ class LengthStore:
         )
         return {asked[key] for (key,) in rows}
 
-    def statistics(self, ids: Iterable[str]) -> dict[str, LengthStats | None]:
-        """Statistics of each problem's latest visit that had a correct rollout; None where there was none.
+    def bands(self, ids: Iterable[str]) -> dict[str, tuple[float, float] | None]:
+        """The band of Eq. 2 at the visit that set each problem's budget, (low, high) in tokens. One query.
 
-        The band is the one that was noted then. One query.
+        In discovery each solved visit sets the budget (Eq. 3), in internalization one that lowers it (Eq. 8).
+        None where the problem is unsolved or unknown.
         """
         asked = list(ids)
         rows = self._read(
             """WITH RECURSIVE visits (key, record) AS (
                 SELECT j.key, p.last_record
-                FROM json_each(?) j CROSS JOIN problems p ON p.problem_id = j.value
+                FROM json_each(?) j CROSS JOIN problems p ON p.problem_id = j.value WHERE p.budget IS NOT NULL
                 UNION ALL
-                SELECT v.key, r.previous FROM visits v CROSS JOIN records r ON r.record = v.record
-                WHERE r.median IS NULL AND r.previous IS NOT NULL
+                SELECT v.key, r.previous
+                FROM visits v CROSS JOIN records r ON r.record = v.record
+                LEFT JOIN records b ON b.record = r.previous
+                WHERE r.median IS NULL OR (r.stage != 0 AND b.budget_after IS r.budget_after)
             )
-            SELECT v.key, r.correct_lengths, r.low, r.high, r.median, r.mean, r.minimum
-            FROM visits v CROSS JOIN records r ON r.record = v.record WHERE r.median IS NOT NULL""",
+            SELECT v.key, r.low, r.high
+            FROM visits v CROSS JOIN records r ON r.record = v.record
+            LEFT JOIN records b ON b.record = r.previous
+            WHERE NOT (r.median IS NULL OR (r.stage != 0 AND b.budget_after IS r.budget_after))""",
             (json.dumps(asked),),
         )
-        found: dict[str, LengthStats | None] = dict.fromkeys(asked)
-        for key, packed, low, high, median, mean, minimum in rows:
-            lengths = unpack_lengths(packed)
-            found[asked[key]] = LengthStats(
-                n=float(len(lengths)),
-                low=low,
-                high=high,
-                median=median,
-                mean=mean,
-                minimum=minimum,
-                maximum=float(max(lengths)),
-            )
+        found: dict[str, tuple[float, float] | None] = dict.fromkeys(asked)
+        found.update((asked[key], (low, high)) for key, low, high in rows)
         return found
 
     def history(self, problem_id: str) -> list[Record]:
@@ -485,19 +480,32 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
     return connection
 
 
-def _join_recorded(
-    connection: sqlite3.Connection, record: int, group: GroupRecord
-) -> tuple[GroupRecord, float | None, int | None]:
-    """``group`` joined to what the step has recorded; budget and record of the problem before the step."""
-    n, packed, shown, previous = connection.execute(
-        "SELECT n, correct_lengths, budget_shown, previous FROM records WHERE record = ?", (record,)
-    ).fetchone()
-    earlier = GroupRecord(group.problem_id, n, unpack_lengths(packed), shown)
-    (joined,) = merge_groups([earlier, group])
-    if previous is None:
-        return joined, None, None
-    (budget,) = connection.execute("SELECT budget_after FROM records WHERE record = ?", (previous,)).fetchone()
-    return joined, budget, previous
+@dataclass(frozen=True)
+class _BeforeVisit:
+    """What a visit finds of its problem: the budget before the step, and what the step has recorded already.
+
+    ``lengths`` are those of the step's correct rollouts, in tokens; ``last_record`` is None for a new problem.
+    """
+
+    budget: float | None
+    lengths: tuple[int, ...]
+    last_record: int | None
+
+
+def _before_visit(
+    connection: sqlite3.Connection, first_record: int, budget: float | None, last: int | None
+) -> _BeforeVisit:
+    """From a problem's current ``budget`` and its ``last`` record; the step's records begin at ``first_record``."""
+    lengths: tuple[int, ...] = ()
+    earlier = last
+    while earlier is not None and earlier >= first_record:
+        packed, earlier, budget = connection.execute(
+            "SELECT r.correct_lengths, r.previous, b.budget_after FROM records r"
+            " LEFT JOIN records b ON b.record = r.previous WHERE r.record = ?",
+            (earlier,),
+        ).fetchone()
+        lengths = unpack_lengths(packed) + lengths
+    return _BeforeVisit(budget, lengths, last)
 
 
 def _record(row: tuple[Any, ...]) -> Record:

@@ -8,6 +8,9 @@ from typing import Any
 from lapo_verl.method import DiscoveryConfig, InternalizationConfig
 from lapo_verl.store.errors import StoreError
 from lapo_verl.store.length_store import LengthStore
+from lapo_verl.store.records import STAGES
+
+SCOPE, ROUNDING = "length.scope", "guidance.rounding"
 
 
 def note_settings(store: LengthStore, config: DiscoveryConfig | InternalizationConfig) -> None:
@@ -22,6 +25,49 @@ def noted_settings(store: LengthStore) -> tuple[DiscoveryConfig | None, Internal
         StoreError: the settings are none that this version knows.
     """
     return _noted(store, DiscoveryConfig), _noted(store, InternalizationConfig)
+
+
+def note_scope(store: LengthStore, scope: str) -> None:
+    """Notes what a run's lengths count, ``lapo.length.scope``.
+
+    Raises:
+        StoreError: see ``check_scope``.
+    """
+    check_scope(store, scope)
+    store.set_meta(SCOPE, scope)
+
+
+def check_scope(store: LengthStore, scope: str) -> None:
+    """Refuses to go on from a store whose lengths count other tokens.
+
+    Raises:
+        StoreError: its records were made with another ``lapo.length.scope``.
+    """
+    noted = noted_scope(store)
+    has_records = any(store.last_step(stage) is not None for stage in STAGES)
+    if has_records and noted is not None and noted != scope:
+        raise StoreError(
+            f"{store.path}: its lengths were counted with lapo.length.scope={noted}, this run has "
+            f"lapo.length.scope={scope}: budgets and lengths would be of two kinds. Set lapo.length.scope={noted}, or "
+            f"run Discovery again with {scope}"
+        )
+
+
+def noted_scope(store: LengthStore) -> str | None:
+    """``lapo.length.scope`` of the store's lengths; None where none was noted, as by earlier versions."""
+    scope: str | None = store.meta.get(SCOPE)
+    return scope
+
+
+def note_rounding(store: LengthStore, rounding: int) -> None:
+    """Notes stage 2's ``lapo.guidance.rounding``, in tokens: how prompts showed budgets."""
+    store.set_meta(ROUNDING, rounding)
+
+
+def noted_rounding(store: LengthStore) -> int | None:
+    """``lapo.guidance.rounding`` in tokens; None where none was noted: earlier versions rewarded around M(q) itself."""
+    rounding: int | None = store.meta.get(ROUNDING)
+    return rounding
 
 
 def _noted(store: LengthStore, config: type[Any]) -> Any:

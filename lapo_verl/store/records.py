@@ -16,13 +16,13 @@ MAX_LENGTH = 2**32 - 1  # tokens; what the file's unsigned 32-bit integers hold
 
 @dataclass(frozen=True)
 class GroupRecord:
-    """The rollouts of one problem in one step.
+    """One visit of a problem: a group of rollouts in one step.
 
     Attributes:
         problem_id: the problem's name, see ``problem_id``.
         n: number of rollouts, at least 1.
         correct_lengths: lengths of the correct ones, in tokens; empty where none was.
-        budget_shown: the budget that their prompt named, in tokens; None where it named none.
+        budget_shown: the budget as their prompt showed it, in tokens; None where it showed none.
 
     Raises:
         ValueError: a value is out of range; the message names it.
@@ -57,10 +57,11 @@ class GroupRecord:
 
 @dataclass(frozen=True)
 class Record:
-    """One problem in one step, as the store keeps it; lengths and budgets in tokens.
+    """One visit of a problem, as the store keeps it; lengths and budgets in tokens.
 
-    ``low`` to ``minimum`` are None where no rollout was correct. ``budget_after`` is None where the problem
-    was unsolved after the step.
+    ``low`` to ``minimum`` are what ``budget_after`` is made of: statistics of the problem's correct rollouts in this
+    step, up to and with this visit; None where there are none. ``budget_after`` is None where the problem was then
+    unsolved.
     """
 
     problem_id: str
@@ -75,24 +76,6 @@ class Record:
     minimum: float | None
     budget_shown: float | None
     budget_after: float | None
-
-
-def merge_groups(groups: Iterable[GroupRecord]) -> list[GroupRecord]:
-    """Groups of one problem made one: n added, lengths joined, the first budget shown kept."""
-    merged: dict[str, GroupRecord] = {}
-    for group in groups:
-        first = merged.get(group.problem_id)
-        merged[group.problem_id] = group if first is None else _join(first, group)
-    return list(merged.values())
-
-
-def _join(first: GroupRecord, second: GroupRecord) -> GroupRecord:
-    return GroupRecord(
-        problem_id=first.problem_id,
-        n=first.n + second.n,
-        correct_lengths=first.correct_lengths + second.correct_lengths,
-        budget_shown=second.budget_shown if first.budget_shown is None else first.budget_shown,
-    )
 
 
 def pack_lengths(lengths: Iterable[int]) -> bytes:

@@ -140,7 +140,7 @@ def test_a_budget_that_changes_shows_in_what_vllm_is_sent_at_the_next_visit(
 
 def test_stage_two_rewards_are_eq_6(internalization: Run) -> None:
     for rows in groups_of(internalization.recorded()).values():
-        budget = rows[0]["lapo"]["budget"]
+        budget = rows[0]["lapo"]["prompt_budget"]  # None of an unsolved problem
         expected = internalization_rewards(*correct_and_lengths(rows), budget, InternalizationConfig(sigma=6))
         assert [sum(row["scores"]) for row in rows] == pytest.approx(expected.tolist())
 
@@ -152,8 +152,10 @@ def test_a_budget_shows_in_the_next_visit_also_after_a_resume(internalization: R
     with LengthStore.open(internalization.store, read_only=True) as store:
         for problem in {row["lapo"]["problem_id"] for row in rows}:
             history = [record for record in store.history(problem) if record.stage == "internalization"]
-            shown = {row["step"]: row["lapo"]["budget"] for row in rows if row["lapo"]["problem_id"] == problem}
-            assert {record.step: record.budget_shown for record in history} == shown
+            ours = [row for row in rows if row["lapo"]["problem_id"] == problem]
+            shown = {row["step"]: row["lapo"]["budget"] for row in ours}
+            in_prompt = {row["step"]: row["lapo"]["prompt_budget"] for row in ours}
+            assert {record.step: record.budget_shown for record in history} == in_prompt
             for earlier, later in itertools.pairwise(history):
                 again += 1
                 assert shown[later.step] == earlier.budget_after

@@ -59,6 +59,31 @@ def test_an_unsolved_problem_is_shown_the_response_limit(data: DictConfig, token
     assert LapoDataset(data.train_files, tokenizer, silent)[0]["lapo"]["guidance"] == ""
 
 
+def test_a_range_is_the_band_of_the_visit_that_set_the_budget(data: DictConfig, tokenizer: Any) -> None:
+    data.lapo.guidance = {"form": "range"}
+    dataset = LapoDataset(data.train_files, tokenizer, data)
+    problem = dataset[0]["lapo"]["problem_id"]
+    with LengthStore.open(data.lapo.store) as store:
+        store.record_step("discovery", 1, [GroupRecord(problem, 4, (490, 500, 510))])
+        store.record_step("internalization", 1, [GroupRecord(problem, 4, (1480, 1500, 1520))])
+    row = dataset[0]["lapo"]
+    assert row["guidance"] == " I will answer the question with 496 to 504 tokens."
+    assert (row["budget"], row["prompt_budget"]) == (500, 500)
+    assert dataset[1]["lapo"]["guidance"] == " I will answer the question with 96 to 96 tokens."
+    assert dataset[1]["lapo"]["prompt_budget"] is None
+
+
+def test_a_row_says_which_number_its_prompt_shows(data: DictConfig, tokenizer: Any) -> None:
+    data.lapo.guidance = {"rounding": 100}
+    dataset = LapoDataset(data.train_files, tokenizer, data)
+    problem = dataset[0]["lapo"]["problem_id"]
+    with LengthStore.open(data.lapo.store) as store:
+        store.record_step("discovery", 1, [GroupRecord(problem, 4, (12,))])
+    row = dataset[0]["lapo"]
+    assert row["guidance"] == " I will answer the question with 100 tokens."
+    assert (row["budget"], row["prompt_budget"]) == (12, 100)
+
+
 def test_discovery_shows_no_guidance(data: DictConfig, tokenizer: Any) -> None:
     data.lapo.stage = "discovery"
     assert LapoDataset(data.train_files, tokenizer, data)[0]["lapo"]["guidance"] == ""

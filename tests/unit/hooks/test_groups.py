@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ DISCOVERY = LapoSettings(stage="discovery")
 INTERNALIZATION = LapoSettings(stage="internalization")
 
 
-def rollout(group: str, correct: bool, tokens: int, budget: float | None = None, **more: bool) -> Rollout:
+def rollout(group: str, correct: bool, tokens: int, budget: float | None = None, **more: Any) -> Rollout:
     return Rollout(group, f"problem-{group}", budget, correct, tokens, **more)
 
 
@@ -25,12 +26,24 @@ def test_groups_are_rewarded_apart_though_their_rollouts_come_mixed() -> None:
     assert second.record.n == 2
 
 
-@pytest.mark.parametrize("guided", [True, False])
-def test_the_budget_is_the_target_whether_the_prompt_names_it_or_not(guided: bool) -> None:
-    rollouts = [rollout("a", True, tokens, 500.0, guided=guided) for tokens in (500, 620)]
+def test_a_group_without_signal_is_scored_on_a_grid() -> None:
+    rollouts = [rollout("a", True, 100), rollout("a", True, 100), rollout("b", True, 100), rollout("b", False, 100)]
+    alike, mixed = score_groups(rollouts, DISCOVERY)
+    assert alike.rewards.tolist() == [1.7, 1.7]
+    assert alike.scores.tolist() == [round(1.7 * 2**16) / 2**16] * 2
+    assert mixed.scores.tolist() == [pytest.approx(1.7, abs=1e-7), 0.0]
+
+
+@pytest.mark.parametrize(
+    ("budget", "shown", "target"), [(500.0, 500.0, 500.0), (500.0, None, 500.0), (460.0, 500.0, 500.0)]
+)
+def test_the_target_is_the_number_that_the_prompt_shows_else_the_budget(
+    budget: float, shown: float | None, target: float
+) -> None:
+    rollouts = [rollout("a", True, tokens, budget, guided=True, prompt_budget=shown) for tokens in (500, 620)]
     (group,) = score_groups(rollouts, INTERNALIZATION)
     assert group.rewards.tolist() == pytest.approx([1.7, 1 + 0.7 * math.exp(-0.5)])
-    assert group.record.budget_shown == (500.0 if guided else None)
+    assert (group.target, group.record.budget_shown) == (target, shown)
 
 
 def test_metrics_by_hand() -> None:

@@ -1,19 +1,40 @@
 import pytest
 
-from lapo_verl.hooks.sentence import guidance_sentence, visit_is_guided, with_sentence
+from lapo_verl.hooks.sentence import guidance_sentence, prompt_budget, shows_band, visit_is_guided, with_sentence
 from lapo_verl.hooks.settings import GuidanceSettings
-from lapo_verl.method import LengthStats
 
 
 def test_range_names_the_band() -> None:
-    stats = LengthStats.of([100, 200, 300, 400])
-    sentence = guidance_sentence(GuidanceSettings(form="range"), 250.0, stats, 4096)
+    guidance = GuidanceSettings(form="range")
+    sentence = guidance_sentence(guidance, 250.0, (190.0, 310.0), 4096)
     assert sentence == " I will answer the question with 190 to 310 tokens."
+    assert shows_band(guidance) and shows_band(GuidanceSettings(text=" At most {high}."))
+    assert not shows_band(GuidanceSettings())
 
 
 def test_an_unsolved_problem_names_the_limit_or_nothing() -> None:
+    ranged = guidance_sentence(GuidanceSettings(form="range"), None, None, 4096)
+    assert ranged == " I will answer the question with 4096 to 4096 tokens."
     assert guidance_sentence(GuidanceSettings(), None, None, 4096) == " I will answer the question with 4096 tokens."
     assert guidance_sentence(GuidanceSettings(unsolved="silent"), None, None, 4096) == ""
+
+
+@pytest.mark.parametrize(
+    ("guidance", "budget", "shown"),
+    [
+        (GuidanceSettings(), 512.0, 512.0),
+        (GuidanceSettings(), 62.5, 63.0),
+        (GuidanceSettings(rounding=100), 12.0, 100.0),
+        (GuidanceSettings(form="range", rounding=100), 151.0, 200.0),
+        (GuidanceSettings(form="implicit"), 62.5, None),
+        (GuidanceSettings(text=" Be brief."), 62.5, None),
+        (GuidanceSettings(), None, None),
+    ],
+)
+def test_the_number_that_a_prompt_shows(guidance: GuidanceSettings, budget: float | None, shown: float | None) -> None:
+    assert prompt_budget(guidance, budget) == shown
+    if shown and guidance.form == "exact":
+        assert f" {shown:g} " in guidance_sentence(guidance, budget, None, 4096)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])

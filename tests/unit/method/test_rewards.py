@@ -58,6 +58,16 @@ def test_presets_differ_where_paper_and_reference_code_do() -> None:
         DiscoveryConfig.preset("papr")
 
 
+@pytest.mark.parametrize("lengths", [[200] * 4, [200] * 9 + [250], [200]])
+def test_the_reference_rewards_no_length_where_the_band_is_one_length(lengths: list[int]) -> None:
+    reference, paper = DiscoveryConfig.preset("reference"), DiscoveryConfig.preset("paper")
+    correct = [True] * len(lengths)
+    assert discovery_rewards(correct, lengths, reference).tolist() == [1.0] * len(lengths)
+    # Eq. 5: 50 tokens outside of the band, R1 = 0.5.
+    expected = [1.7 if length == 200 else 1.35 for length in lengths]
+    assert discovery_rewards(correct, lengths, paper).tolist() == pytest.approx(expected)
+
+
 @given(group)
 def test_a_correct_rollout_never_earns_less_than_a_wrong_one(rollouts: list[tuple[bool, int]]) -> None:
     correct, lengths = columns(rollouts)

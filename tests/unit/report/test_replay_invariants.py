@@ -1,6 +1,7 @@
 """The vectorised replay against the method's own functions, scipy and the training's metrics; and what must hold."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,11 @@ from lapo_verl.method import (
     internalization_rewards,
     update_budget,
 )
+from lapo_verl.report.replay import check_budgets, read_source, run_replay
 from lapo_verl.report.replay_groups import Replay, _advantages, _correlations, _ranks
 from lapo_verl.report.replay_settings import ReplaySetting
 from lapo_verl.report.visits import visits_of
-from lapo_verl.store import Record
+from lapo_verl.store import GroupRecord, LengthStore, Record, note_rounding, note_settings
 
 STATISTICS = ("median", "mean", "minimum")
 group = st.tuples(st.sampled_from("abc"), st.integers(0, 3), st.lists(st.integers(0, 3000), max_size=9))
@@ -246,3 +248,50 @@ def test_advantages_are_grpos(rewards: list[float], wrong: int) -> None:
     _, advantages = _advantages(np.array([rewards]), np.array([len(group)]))
     expected: Any = (group - mean) / (deviation + 1e-6)
     assert advantages[0].tolist() == pytest.approx(expected[: len(rewards)].tolist(), abs=1e-6)
+
+
+def test_two_visits_in_a_step_are_rewarded_as_two(tmp_path: Path) -> None:
+    """As training rewarded them; their budget comes from both."""
+    path = tmp_path / "twice.sqlite"
+    discovery, internalization = DiscoveryConfig(), InternalizationConfig(sigma=50)
+    with LengthStore.open(path) as store:
+        note_settings(store, discovery)
+        note_settings(store, internalization)
+        twice = [GroupRecord("a", 2, (100, 100)), GroupRecord("b", 2, (7,)), GroupRecord("a", 3, (400, 500))]
+        store.record_step("discovery", 1, twice)
+        # Neither of the second step's visits saw what the other made of the budget, guided or not.
+        twice = [GroupRecord("a", 2, (90, 110), 250.0), GroupRecord("a", 2, (60, 120), None)]
+        store.record_step("internalization", 1, twice)
+    source = read_source(path, None, None, None)
+    replay = Replay(source.visits, source.measured, source.run, source.rounding)
+    assert check_budgets(replay) == {"visits": 5, "equal": 5}
+    rewards = rewards_by_visit(replay, source.run)
+    for visit, lengths in ((0, (100, 100)), (2, (400, 500))):
+        assert rewards[visit] == discovery_rewards([True] * 2, lengths, discovery).tolist()
+    for visit, lengths in ((3, (90, 110)), (4, (60, 120))):
+        assert rewards[visit] == internalization_rewards([True] * 2, lengths, 250.0, internalization).tolist()
+    # Written under another statistic, the visits stay two.
+    run_replay(path, {"statistic": "mean"}, write=tmp_path / "mean.sqlite")
+    assert read_source(tmp_path / "mean.sqlite", None, None, None).visits.n.tolist() == [2, 2, 3, 2, 2]
+
+
+def test_a_replay_rewards_around_the_number_that_was_shown(tmp_path: Path) -> None:
+    path, config = tmp_path / "rounded.sqlite", InternalizationConfig(sigma=50)
+    with LengthStore.open(path) as store:
+        note_settings(store, DiscoveryConfig())
+        note_settings(store, config)
+        note_rounding(store, 100)
+        lengths = (100, 120, 350)
+        store.record_step("discovery", 1, [GroupRecord("a", 3, lengths), GroupRecord("b", 3, lengths)])
+        store.record_step("internalization", 1, [GroupRecord("a", 2, (110,), 100.0), GroupRecord("b", 2, (110,))])
+    source = read_source(path, None, None, None)
+    replay = Replay(source.visits, source.measured, source.run, source.rounding)
+
+    def around(target: float) -> list[float]:
+        return internalization_rewards([True], [110], target, config).tolist()
+
+    # One visit was guided, the other was not.
+    assert rewards_by_visit(replay, source.run)[2:] == [around(100.0), around(120.0)]
+    # Of the mean, 190, the prompt would have shown 200.
+    mean = source.run.changed("mean", {"statistic": "mean"})
+    assert rewards_by_visit(replay, mean)[2:] == [around(200.0), around(190.0)]

@@ -94,32 +94,37 @@ def test_a_step_in_two_calls_is_the_step_in_one(
 def test_what_is_read_is_what_a_plain_dictionary_says(memory: Path, calls: list[Any]) -> None:
     folder = Path(tempfile.mkdtemp(dir=memory))
     train(folder / "store", calls)
-    # The reference: rollouts joined by (stage, step, problem), then Eq. 3 and Eq. 8 one after another.
-    visits: dict[tuple[str, int, str], list[int]] = {}
-    settings_of: dict[tuple[str, int, str], tuple[str, str]] = {}
+    # The reference: Eq. 3 and Eq. 8, visit after visit, over what the step has seen of the problem so far.
+    visits: list[tuple[str, int, GroupRecord]] = []
+    budgets: dict[str, float | None] = {}
+    bands: dict[str, tuple[float, float] | None] = {}
+    before_step: dict[tuple[str, int, str], float | None] = {}
+    seen: dict[tuple[str, int, str], tuple[int, ...]] = {}
     for stage, step, step_groups, statistic, on_unsolved in calls:
         for group in step_groups:
-            visits.setdefault((stage, step, group.problem_id), []).extend(group.correct_lengths)
-            settings_of[stage, step, group.problem_id] = (statistic, on_unsolved)
-    budgets: dict[str, float | None] = {}
-    statistics: dict[str, LengthStats | None] = {}
-    for key, lengths in visits.items():
-        stage, _, name = key
-        statistic, on_unsolved = settings_of[key]
-        stats = LengthStats.of(lengths)
-        old = budgets.get(name)
-        if stats is None:
-            budgets[name] = None if (stage, on_unsolved) == ("discovery", "reset") else old
-        else:
-            new = stats.value(statistic)
-            budgets[name] = new if stage == "discovery" or old is None else min(old, new)
-        statistics[name] = stats or statistics.get(name)
+            visits.append((stage, step, group))
+            name, key = group.problem_id, (stage, step, group.problem_id)
+            before = before_step.setdefault(key, budgets.get(name))
+            seen[key] = seen.get(key, ()) + group.correct_lengths
+            stats = LengthStats.of(seen[key])
+            if stats is None:
+                after = None if (stage, on_unsolved) == ("discovery", "reset") else before
+            else:
+                new = stats.value(statistic)
+                after = new if stage == "discovery" or before is None else min(before, new)
+                if stage == "discovery" or after != budgets.get(name):
+                    bands[name] = (stats.low, stats.high)
+            budgets[name] = after
+            bands[name] = None if after is None else bands[name]
     with LengthStore.open(folder / "store", read_only=True) as store:
         assert store.budgets([*budgets, "unknown"]) == {**budgets, "unknown": None}
-        assert store.statistics([*budgets, "unknown"]) == {**statistics, "unknown": None}
+        assert store.bands([*budgets, "unknown"]) == {**bands, "unknown": None}
         assert store.known([*budgets, "unknown"]) == set(budgets)
-        assert [(r.stage, r.step, r.problem_id) for r in store.records()] == list(visits)
-        assert [r.correct_lengths for r in store.records()] == [tuple(v) for v in visits.values()]
+        recorded = [
+            (r.stage, r.step, GroupRecord(r.problem_id, r.n, r.correct_lengths, r.budget_shown))
+            for r in store.records()
+        ]
+        assert recorded == visits
         for name in budgets:
             assert store.history(name) == [r for r in store.records() if r.problem_id == name]
         totals = store.totals()
@@ -154,6 +159,32 @@ def test_one_training_by_hand(tmp_path: Path) -> None:
         }
 
 
+def test_two_visits_in_a_step_are_two_records_and_one_budget(tmp_path: Path) -> None:
+    with LengthStore.open(tmp_path / "store") as store:
+        groups = [GroupRecord("a", 4, (100, 200)), GroupRecord("b", 4, (50,)), GroupRecord("a", 4, (600,))]
+        assert store.record_step("discovery", 1, groups) == {"a": 200.0, "b": 50.0}  # the median of 100, 200 and 600
+        first, second = store.history("a")
+        assert (first.n, first.correct_lengths, first.budget_after) == (4, (100, 200), 150.0)
+        assert (second.n, second.correct_lengths, second.budget_after) == (4, (600,), 200.0)
+        # Another part of the step finds what the first has recorded, also where it solves nothing.
+        assert store.record_step("discovery", 1, [GroupRecord("a", 2, ())]) == {"a": 200.0}
+        assert store.bands(["a"]) == {"a": (160.0, 360.0)}
+        assert store.rewind("discovery", 0) == 4
+
+
+def test_the_band_is_that_of_the_visit_that_set_the_budget(tmp_path: Path) -> None:
+    with LengthStore.open(tmp_path / "store") as store:
+        store.record_step("discovery", 1, [GroupRecord("a", 8, (490, 500, 510)), GroupRecord("b", 8, ())])
+        assert store.bands(["a", "b", "c"]) == {"a": (496.0, 504.0), "b": None, "c": None}
+        store.record_step("internalization", 1, [GroupRecord("a", 8, (1480, 1500, 1520))])
+        assert store.budgets(["a"]) == {"a": 500.0}
+        assert store.bands(["a"]) == {"a": (496.0, 504.0)}
+        store.record_step("internalization", 2, [GroupRecord("a", 8, ())])
+        assert store.bands(["a"]) == {"a": (496.0, 504.0)}
+        store.record_step("internalization", 3, [GroupRecord("a", 8, (390, 400, 410))])
+        assert store.bands(["a"]) == {"a": (396.0, 404.0)}
+
+
 def test_unsolved_is_null_in_the_file(tmp_path: Path) -> None:
     train(tmp_path / "store", [("discovery", 1, [GroupRecord("a", 8, ())], "median", "reset")])
     assert tables(tmp_path / "store")["problems"] == [("a", None, 1)]
@@ -166,7 +197,7 @@ def test_ten_thousand_ids_in_one_query(tmp_path: Path) -> None:
         queries: list[str] = []
         store._connection.set_trace_callback(queries.append)
         assert store.budgets(ids) == {name: float(i) for i, name in enumerate(ids)}
-        assert len(store.statistics(ids)) == len(store.known(ids)) == 10_000
+        assert len(store.bands(ids)) == len(store.known(ids)) == 10_000
         assert store.budgets([]) == {} and store.budgets(["p1", "p1"]) == {"p1": 1.0}
         assert len(queries) == 5
 
