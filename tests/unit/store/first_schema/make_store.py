@@ -58,11 +58,9 @@ def make(path: Path) -> None:
 def content(path: Path) -> dict[str, object]:
     """All that the store answers, as JSON has it."""
     with LengthStore.open(path, read_only=True) as store:
-        statistics = store.statistics(PROBLEMS)
         return {
             "records": [asdict(record) for record in store.records()],
             "budgets": store.budgets(PROBLEMS),
-            "statistics": {key: None if value is None else asdict(value) for key, value in statistics.items()},
             "totals": store.totals(),
             "meta": store.meta,
         }
