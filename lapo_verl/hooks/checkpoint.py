@@ -23,13 +23,15 @@ logger = logging.getLogger(__name__)
 
 
 class StoreSnapshot(CheckpointCallback):  # type: ignore[misc]
-    """Writes a snapshot of the store into each checkpoint's folder."""
+    """Writes a snapshot of the store into each checkpoint's folder; the store's own file is whole as well then."""
 
     def on_save(
         self, trainer: Any, global_step: int, checkpoint_dir: str, async_save: bool = False, **kwargs: Any
     ) -> None:
         """Called by verl after a checkpoint; an error here ends the training, so no checkpoint lacks its store."""
-        trainer.replay_buffer.store.snapshot(Path(checkpoint_dir) / SNAPSHOT)
+        store: LengthStore = trainer.replay_buffer.store
+        store.snapshot(Path(checkpoint_dir) / SNAPSHOT)
+        store.make_whole()
 
 
 @dataclass(frozen=True)

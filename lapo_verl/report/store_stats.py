@@ -19,6 +19,7 @@ from lapo_verl.store import LengthStore, Record
 
 ROWS_AT_ONCE = 10_000
 VISITS_SHOWN = 2_000
+COPY_HINT = "To copy a store, take the snapshot in a checkpoint: global_step_N/lapo_store.sqlite."
 SCHEMA = pa.schema(
     [
         ("problem_id", pa.string()),
@@ -87,6 +88,7 @@ def tables(totals: dict[str, Any], changed: list[dict[str, Any]]) -> Iterator[Ta
         overview.add_row(f"steps of {stage}", f"{steps:,}")
     for percentile, tokens in totals["budget_percentiles"].items():
         overview.add_row(f"budget, percentile {percentile}", f"{tokens:.1f} tokens")
+    overview.caption = COPY_HINT
     yield overview
     if changed:
         table = Table("problem", "first budget", "last budget", "change", title="most changed, tokens")

@@ -18,7 +18,7 @@ class StoreLockedError(StoreError):
 
 
 class StoreDamagedError(StoreError):
-    """The file is no length store, is damaged, or was written by a newer version."""
+    """The file is no length store, is damaged, lacks its latest steps, or was written by a newer version."""
 
 
 KEPT = "The last committed step is still there."

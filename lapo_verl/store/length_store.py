@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import operator
 import os
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from lapo_verl.method import LengthStats, discovery_budget, update_budget
-from lapo_verl.store import schema, snapshot
+from lapo_verl.store import schema, snapshot, whole
 from lapo_verl.store.errors import StoreDamagedError, StoreError, explained
 from lapo_verl.store.lock import WriterLock
 from lapo_verl.store.records import (
@@ -31,6 +32,8 @@ from lapo_verl.store.records import (
 )
 
 BUDGET_PERCENTILES = (0, 10, 25, 50, 75, 90, 100)
+# Writes between two times that the -wal is folded into the main file: a few megabytes of steps.
+WRITES_A_FOLD = 8
 
 _RECORD_COLUMNS = (
     "problem_id, stage, step, n, correct_lengths, low, high, median, mean, minimum, budget_shown, budget_after"
@@ -46,6 +49,10 @@ class LengthStore:
 
     The file is in SQLite's write-ahead mode, which needs memory shared by all who have it open: on a network
     file system the store works for the processes of one host at a time.
+
+    While a writer is at work, the latest steps are in the ``-wal`` beside the file. To copy a store, take a
+    ``snapshot``. After ``make_whole`` and ``close`` the file is whole by itself; a copy that lacks its ``-wal``
+    is refused when it is opened.
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection, lock: WriterLock | None) -> None:
@@ -54,6 +61,7 @@ class LengthStore:
         self._lock = lock
         self._pid = os.getpid()
         self._threads = threading.RLock()
+        self._writes_until_fold = 0
         _open_stores.add(self)
 
     @classmethod
@@ -69,7 +77,8 @@ class LengthStore:
 
         Raises:
             StoreLockedError: another live process writes to it.
-            StoreDamagedError: the file is no store, is damaged, or was written by a newer version.
+            StoreDamagedError: the file is no store, is damaged, was written by a newer version, or lacks the
+                ``-wal`` that its latest steps are in.
             StoreError: there is none to read, or it cannot be opened.
             ValueError: ``meta`` is given for reading only.
         """
@@ -340,7 +349,8 @@ class LengthStore:
     @property
     def meta(self) -> dict[str, Any]:
         """The facts that were noted about the training."""
-        return {key: json.loads(value) for key, value in self._read("SELECT key, value FROM meta")}
+        rows = self._read("SELECT key, value FROM meta WHERE key != ?", (whole.KEY,))
+        return {key: json.loads(value) for key, value in rows}
 
     def set_meta(self, key: str, value: Any) -> None:
         """Notes a fact about the training, which has to have JSON; an earlier value is replaced."""
@@ -374,14 +384,29 @@ class LengthStore:
         """
         snapshot.restore(Path(copy_path).resolve(), Path(path).resolve())
 
-    def close(self) -> None:
-        """Closes the file and lets the next writer in; a second call does nothing."""
-        if os.getpid() != self._pid:
-            return  # the file is the parent's
+    def make_whole(self) -> None:
+        """Brings every step into the main file, so that it can be copied alone until the next step is recorded.
+
+        Where another program reads for long, it is given up; a copy of the main file is then refused.
+        """
+        self._check_process()
         with self._threads, explained(self.path):
-            self._connection.close()
-            if self._lock is not None:
-                self._lock.release()
+            whole.fold(self._connection)
+            self._writes_until_fold = 0
+
+    def close(self) -> None:
+        """Closes the file, whole by itself, and lets the next writer in; a second call does nothing."""
+        if os.getpid() != self._pid or self not in _open_stores:
+            return  # the file is the parent's, or closed
+        with self._threads, explained(self.path):
+            _open_stores.discard(self)
+            try:
+                if self._lock is not None:
+                    whole.fold(self._connection)
+            finally:
+                self._connection.close()
+                if self._lock is not None:
+                    self._lock.release()
 
     def __enter__(self) -> LengthStore:
         return self
@@ -437,13 +462,19 @@ class LengthStore:
             raise StoreError(f"{self.path}: was opened with read_only=True. Open it without to write.")
         with self._threads, explained(self.path):
             connection = self._connection
-            connection.execute("BEGIN IMMEDIATE")
             try:
+                if self._writes_until_fold == 0 and whole.announce(connection):
+                    self._writes_until_fold = WRITES_A_FOLD
+                connection.execute("BEGIN IMMEDIATE")
+                whole.mark(connection, True)
                 yield connection
                 connection.execute("COMMIT")
-            finally:
+            except BaseException:
                 if connection.in_transaction:  # SQLite has rolled back by itself after some errors
                     connection.execute("ROLLBACK")
+                whole.repair(connection)
+                raise
+            self._writes_until_fold = max(0, self._writes_until_fold - 1)
 
     def _check_process(self) -> None:
         # SQLite's connections do not survive a fork, and using one damages the file.
@@ -466,14 +497,26 @@ def _keep_in_child() -> None:
 os.register_at_fork(after_in_child=_keep_in_child)
 
 
+def _close_all() -> None:
+    # verl's trainer ends without closing its replay buffer.
+    for store in list(_open_stores):
+        store.close()
+
+
+atexit.register(_close_all)
+
+
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
     with explained(path):
         connection = snapshot.connect(path, mode)
         try:
             schema.check(connection, path)
+            whole.check(connection, path)
             if mode == "rw":
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = FULL")  # a commit is on the disk when it returns
+                connection.execute("PRAGMA wal_autocheckpoint = 0")
+                whole.repair(connection)
         except BaseException:
             connection.close()
             raise

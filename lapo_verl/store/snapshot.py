@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lapo_verl.store import schema
+from lapo_verl.store import schema, whole
 from lapo_verl.store.errors import StoreDamagedError, StoreError, explained
 from lapo_verl.store.lock import WriterLock
 
@@ -23,7 +23,8 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
         # in.
         uri += "&immutable=1"
     # The store's own lock keeps its threads apart, so SQLite's check that one thread uses it is not wanted.
-    return sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None, check_same_thread=False)
+    timeout = whole.BUSY_TIMEOUT_MS / 1000
+    return sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False)
 
 
 def create(path: Path) -> None:
@@ -33,6 +34,7 @@ def create(path: Path) -> None:
         try:
             connection.execute("PRAGMA synchronous = OFF")  # it is synced once, before it gets its name
             schema.create(connection)
+            whole.mark(connection, True)
         finally:
             connection.close()
         _put_in_place(partial, path)
@@ -89,6 +91,7 @@ def check_file(path: Path) -> None:
     with explained(path):
         connection = connect(path, "ro")
         try:
+            whole.check(connection, path)
             schema.check_whole(connection, path)
         finally:
             connection.close()
@@ -118,6 +121,7 @@ def _copy(source: Path, target: Path, named: Path) -> None:
                 # Without the -wal of its own, so that the copy is one file and can be read from a read-only
                 # folder.
                 writer.execute("PRAGMA journal_mode = DELETE")
+                whole.mark(writer, True)
             finally:
                 writer.close()
     finally:
@@ -133,6 +137,7 @@ def _retire(path: Path) -> None:
         connection = connect(path, "rw")
         try:
             schema.check(connection, path)
+            whole.check(connection, path)
             connection.execute("PRAGMA busy_timeout = 0")  # readers may stay as long as they like
             connection.execute("PRAGMA journal_mode = DELETE")
         finally:

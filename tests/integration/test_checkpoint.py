@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -62,6 +63,15 @@ def test_resume_puts_the_store_back_to_the_checkpoint(tmp_path: Path) -> None:
     with open_store(settings(tmp_path), resume_point(str(tmp_path), "auto", None)) as store:
         assert store.budgets(["p"]) == at_checkpoint
         assert steps(store) == [("discovery", 1), ("discovery", 2)]
+
+
+def test_after_a_checkpoint_the_stores_file_can_be_copied_alone(tmp_path: Path) -> None:
+    with open_store(settings(tmp_path), None) as store:
+        record(store, "discovery", 1)
+        save(store, checkpoint(tmp_path, 1))
+        copy = shutil.copy(tmp_path / "lapo_store.sqlite", tmp_path / "copy")
+    with LengthStore.open(copy, read_only=True) as store:
+        assert steps(store) == [("discovery", 1)]
 
 
 def test_resume_from_an_earlier_checkpoint(tmp_path: Path) -> None:

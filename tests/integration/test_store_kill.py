@@ -88,11 +88,14 @@ def test_every_acknowledged_step_is_whole_after_200_kills(tmp_path: Path, nurser
     assert nursery.stdin is not None and nursery.stdout is not None
     rng = random.Random(0)
     path, acknowledged = tmp_path / "store", tmp_path / "acknowledged"
-    held = 0
-    for _ in range(KILLS):
+    held, longest = 0, 0.0
+    for kill in range(KILLS):
         print(file=nursery.stdin, flush=True)
         writer = int(nursery.stdout.readline())
-        time.sleep(rng.uniform(0, 0.12))
+        if kill == 0:
+            longest = 1.5 * seconds_of(path, steps=4)
+        else:
+            time.sleep(rng.uniform(0, longest))
         os.kill(writer, signal.SIGKILL)
         assert int(nursery.stdout.readline()) == -signal.SIGKILL
         acks = [int(line) for line in acknowledged.read_text().split()] if acknowledged.exists() else []
@@ -117,6 +120,17 @@ def test_every_acknowledged_step_is_whole_after_200_kills(tmp_path: Path, nurser
         check_steps(store, 0, number_of(store))
     print(f"{KILLS} kills: {held} steps committed, {len(acks)} of them acknowledged before the kill")
     assert len(acks) > KILLS / 2
+
+
+def seconds_of(path: Path, steps: int) -> float:
+    """How long a writer takes here and now to open the store and to record ``steps`` steps, waited for."""
+    start = time.perf_counter()
+    while True:
+        if path.exists():
+            with LengthStore.open(path, read_only=True) as store:
+                if number_of(store) >= steps:
+                    return time.perf_counter() - start
+        time.sleep(0.001)
 
 
 def check_steps(store: LengthStore, after: int, last: int) -> None:

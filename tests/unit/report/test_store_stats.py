@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -39,6 +40,17 @@ def test_the_tables_are_shown(store: Path) -> None:
     assert code == 0
     assert "unsolved" in output
     assert "-90.0" in output
+    assert "global_step_N/lapo_store.sqlite" in " ".join(output.split())
+
+
+def test_a_copy_that_lacks_its_wal_is_refused(store: Path, tmp_path: Path) -> None:
+    with LengthStore.open(store) as opened:
+        opened.record_step("internalization", 3, [GroupRecord("a", 4, (50,), 60.0)])
+        shutil.copy(store, tmp_path / "copy")
+    code, output = run(tmp_path / "copy")
+    assert code == 1
+    assert "lapo: error:" in output
+    assert "copy-wal" in output
 
 
 def test_exports_hold_every_record(store: Path, tmp_path: Path) -> None:
