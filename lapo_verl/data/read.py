@@ -7,6 +7,7 @@ import io
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from lapo_verl.data.problems import Row, SourceError
 from lapo_verl.data.sources import Source
 
 _FORMATS = (".jsonl", ".json", ".parquet", ".csv", ".tsv")
+_HUB_TIMEOUT_S = 5.0
 _DELIMITERS = (",", ";", "\t")
 
 
@@ -189,22 +191,55 @@ def _load_folder(path: Path, config: str | None, split: str) -> Any:
 def _load_hub(name: str, source: Source | None, split: str) -> Any:
     datasets = _datasets(name)
     config = source.config if source is not None and name == source.hub else None
+    silence = None if datasets.config.HF_HUB_OFFLINE else _silence_of_the_hub()
     try:
-        return datasets.load_dataset(name, config, split=split)
+        with _offline() if silence else nullcontext():
+            return datasets.load_dataset(name, config, split=split)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        gate = (
-            "; it is gated: accept its terms on its page on the hub, then set HF_TOKEN or run `hf auth login`"
-            if source is not None and source.gated
-            else ""
-        )
-        raise SourceError(f"{name}: neither a local file nor to be had from the hub: {_causes(error)}{gate}") from error
+        hint = ""
+        if silence:
+            hint = (
+                f"; the hub does not answer ({silence}): download the data set elsewhere and give its file or folder, "
+                "or set HF_ENDPOINT to a mirror"
+            )
+        elif source is not None and source.gated:
+            hint = "; it is gated: accept its terms on its page on the hub, then set HF_TOKEN or run `hf auth login`"
+        raise SourceError(f"{name}: neither a local file nor to be had from the hub: {_causes(error)}{hint}") from error
+
+
+def _silence_of_the_hub() -> str | None:
+    """Why the hub does not answer; None where it does. Asked once: its own library would ask for half a minute."""
+    import httpx
+    from huggingface_hub import constants, get_session
+
+    try:
+        get_session().head(constants.ENDPOINT, timeout=_HUB_TIMEOUT_S)
+    except httpx.TransportError as error:
+        return str(error) or type(error).__name__
+    return None
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """What was downloaded before is read from the cache, and nothing else is tried."""
+    import datasets
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
 
 
 def _datasets(origin: object) -> Any:
     try:
         import datasets
     except ImportError as error:
-        raise SourceError(f"{origin}: reading a folder or from the hub needs `pip install datasets`") from error
+        raise SourceError(
+            f"{origin}: to read a folder or from the hub, pip install 'lapo-verl[data]'; a single file needs nothing"
+        ) from error
     return datasets
 
 

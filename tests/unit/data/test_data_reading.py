@@ -166,9 +166,26 @@ def test_what_the_hub_does_not_give_is_one_line(datasets_in_tmp: None, monkeypat
         read_rows(GPQA)
 
 
+def test_a_hub_that_does_not_answer_is_asked_once(datasets_in_tmp: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+    from huggingface_hub import constants
+
+    def no_waiting(seconds: float) -> None:
+        raise AssertionError("asked again")
+
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("time.sleep", no_waiting)
+    with pytest.raises(SourceError, match=r"^openai/gsm8k: .*the hub does not answer \(.*refused.*HF_ENDPOINT"):
+        read_rows(GSM8K)
+    assert not datasets.config.HF_HUB_OFFLINE
+    assert not constants.HF_HUB_OFFLINE
+
+
 def test_without_the_datasets_library_the_way_out_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(SourceError, match="needs `pip install datasets`"):
+    with pytest.raises(SourceError, match=r"pip install 'lapo-verl\[data\]'"):
         read_rows(MATH500, str(tmp_path))
 
 
