@@ -49,10 +49,10 @@ def check_fields(instance: Any) -> None:
         _check(field.name, getattr(instance, field.name), kinds[field.name])
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def nearest(word: object, known: Iterable[str]) -> str:
     """The end of a message about an unknown word: the known one that is nearest, or all of them."""
     names = list(known)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.4)
+    close = difflib.get_close_matches(str(word), names, n=1, cutoff=0.4)
     return f"did you mean {close[0]}?" if close else f"there are: {', '.join(names) or 'none'}"
 
 

@@ -77,7 +77,7 @@ def objective_class(name: str, path: str | None = None) -> type[Objective]:
 
 def _module(path: str) -> ModuleType:
     scheme, _, name = path.partition("://")
-    if scheme != "pkg" or not name:
+    if scheme != "pkg" or not all(part.isidentifier() for part in name.split(".")):
         raise ValueError(f"path of an objective must be pkg://my_package.my_module, got {path!r}")
     try:
         return importlib.import_module(name)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -45,6 +45,7 @@ def random_visits(seed: int) -> Visits:
     return [visit() for _ in range(draw.randint(0, 6))]
 
 
+few = settings(max_examples=40)
 # A list that hypothesis draws number by number takes ten times as long.
 visits = st.integers(0, 2**32 - 1).map(random_visits)
 
@@ -75,6 +76,7 @@ def same(one: NDArray[np.float64], other: NDArray[np.float64]) -> None:
 
 
 @every_objective
+@few
 @given(first=visits, second=visits)
 def test_rewards_targets_memory_and_metrics_are_what_they_must_be(name: str, first: Visits, second: Visits) -> None:
     scorer = objective(name)
@@ -99,6 +101,7 @@ def test_rewards_targets_memory_and_metrics_are_what_they_must_be(name: str, fir
 
 
 @every_objective
+@few
 @given(step=visits, seed=st.integers(0, 2**16))
 def test_rollouts_may_come_in_any_order(name: str, step: Visits, seed: int) -> None:
     scorer, shuffle = objective(name), random.Random(seed)
@@ -116,6 +119,7 @@ def test_rollouts_may_come_in_any_order(name: str, step: Visits, seed: int) -> N
 
 
 @every_objective
+@few
 @given(step=visits)
 def test_a_group_is_rewarded_on_its_own(name: str, step: Visits) -> None:
     scorer = objective(name)
@@ -127,6 +131,7 @@ def test_a_group_is_rewarded_on_its_own(name: str, step: Visits) -> None:
 
 
 @every_objective
+@few
 @given(step=visits)
 def test_wrong_lengths_matter_only_where_the_objective_says_so(name: str, step: Visits) -> None:
     scorer, whole = objective(name), of(step)

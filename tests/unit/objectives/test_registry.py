@@ -81,6 +81,7 @@ def test_a_users_own_class_comes_back_from_its_config() -> None:
         ("discvery", None, {}, "unknown objective 'discvery': did you mean discovery?"),
         ("Discovery", None, {}, "unknown objective 'Discovery': did you mean discovery?"),
         ("base", None, {}, "unknown objective 'base'"),
+        (None, None, {}, "unknown objective None"),
         ("discovery", None, {"alhpa": 1}, "objective discovery has no field 'alhpa': did you mean alpha?"),
         ("accuracy", None, {"weight": 1}, "objective accuracy has no field 'weight': there are: none"),
         ("discovery", None, {"alpha": -1}, "objective discovery: alpha must be >= 0, got -1"),
@@ -110,10 +111,12 @@ def test_a_users_own_class_comes_back_from_its_config() -> None:
         ("Flat", "pkg://lapo_own.rewards", {}, "the module of pkg://lapo_own.rewards cannot be imported: No module"),
         ("Flat", "pkg://lapo_own.broken", {}, "cannot be imported: No module named 'a_module_that_nobody_has'"),
         ("Flat", "lapo_own.reward", {}, "path of an objective must be pkg://my_package.my_module, got 'lapo_own.rew"),
+        ("Flat", "pkg://.reward", {}, "path of an objective must be pkg://my_package.my_module, got 'pkg://.reward'"),
+        ("Flat", "/home/me/reward.py", {}, "path of an objective must be pkg://my_package.my_module, got '/home/me/r"),
         ("Flat", "pkg://", {}, "path of an objective must be pkg://my_package.my_module, got 'pkg://'"),
     ],
 )  # fmt: skip
-def test_a_mistake_is_one_line_that_names_it(name: str, path: str | None, fields: dict[str, Any], message: str) -> None:
+def test_a_mistake_is_one_line_that_names_it(name: Any, path: str | None, fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as raised:
         objective(name, path, **fields)
     assert message in str(raised.value) and "\n" not in str(raised.value)
