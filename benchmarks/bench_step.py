@@ -38,7 +38,7 @@ def main() -> None:
         if row["step"] <= WARM_UP_STEPS:
             continue
         seconds[row["step"] % 2 == 1].append(row["data"]["timing_s/step"])
-        hook += [row["data"]["lapo/hook_seconds"]] if "lapo/hook_seconds" in row["data"] else []
+        hook += [row["data"]["lapo/hook_seconds_total"]] if "lapo/hook_seconds_total" in row["data"] else []
     stock, lapo = statistics.median(seconds[True]), statistics.median(seconds[False])
     table = Table("step", "steps", "median s", "minimum s", "maximum s", title="seconds a step")
     for name, values in (("verl's GRPO", seconds[True]), ("LAPO", seconds[False])):

@@ -122,7 +122,9 @@ def step_metrics(
     budgets_after: Mapping[str, float | None],
     settings: LapoSettings,
 ) -> dict[str, float]:
-    """The ``lapo/`` metrics of one step; a mean over nothing is left out.
+    """The ``lapo/`` metrics of one step, or of one part of it; a mean over nothing is left out.
+
+    verl's aggregator averages the parts of a step, and adds up a metric with "total" in its name: so counts have it.
 
     Args:
         budgets_before, budgets_after: M(q) of the step's problems in tokens, None where unsolved.
@@ -134,12 +136,12 @@ def step_metrics(
     metrics: dict[str, float] = {
         "lapo/accuracy": float(correct.mean()),
         "lapo/solved_share": len(solved) / len(groups),
-        "lapo/newly_solved": float(
+        "lapo/newly_solved_total": float(
             sum(budgets_before.get(q) is None for q, b in budgets_after.items() if b is not None)
         ),
-        "lapo/unsolved_groups": float(len(groups) - len(solved)),
+        "lapo/unsolved_groups_total": float(len(groups) - len(solved)),
         "lapo/truncated_share": float(np.mean([rollout.truncated for rollout in rollouts])),
-        "lapo/verify_timeouts": float(sum(rollout.timed_out for rollout in rollouts)),
+        "lapo/verify_timeouts_total": float(sum(rollout.timed_out for rollout in rollouts)),
         "lapo/no_signal_share": float(np.mean([not has_signal(group.rewards) for group in groups])),
     }
     _put_mean(metrics, "lapo/tokens_correct", tokens[correct])

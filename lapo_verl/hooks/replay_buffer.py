@@ -7,11 +7,12 @@ length rewards, commit the step to the store in one transaction, write ``rm_scor
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 import transfer_queue as tq
-from tensordict import TensorDict
+from tensordict import NonTensorStack, TensorDict
 from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer, ReplayBufferAsync
 
@@ -29,11 +30,10 @@ class _LapoSampling:
 
     store: LengthStore
     settings: LapoSettings
+    poll_interval: float
 
     def __init__(self, *args: Any, sampler_kwargs: Any, **kwargs: Any) -> None:
         self.settings = LapoSettings.parse(sampler_kwargs.lapo)
-        # verl's 2 s between two looks at the queue cost more than a whole step of a small model.
-        kwargs["poll_interval"] = self.settings.poll_interval
         super().__init__(*args, sampler_kwargs=sampler_kwargs, **kwargs)  # type: ignore[call-arg]
         checkpoint = resume_point(
             sampler_kwargs.default_local_dir, sampler_kwargs.resume_mode, sampler_kwargs.resume_from_path
@@ -47,14 +47,28 @@ class _LapoSampling:
         check_tokenizer(self.store, sampler_kwargs.tokenizer_path or sampler_kwargs.model_path)
 
     def sample(self, global_steps: int, partition_id: str, batch_size: int) -> tuple[KVBatchMeta, dict[str, Any]]:
-        """verl's batch with the rewards of Eq. 4 or Eq. 6 in ``rm_scores``; validation passes through."""
+        """verl's batch with the rewards of Eq. 4 or Eq. 6 in ``rm_scores``; of validation, only lengths are counted."""
         batch, metrics = super().sample(global_steps, partition_id, batch_size)  # type: ignore[misc]
         if partition_id == "val":
+            _count_generated(batch)
             return batch, metrics
         started = time.perf_counter()
         lapo_metrics = self._reward_and_record(global_steps, batch)
-        lapo_metrics["lapo/hook_seconds"] = time.perf_counter() - started
+        lapo_metrics["lapo/hook_seconds_total"] = time.perf_counter() - started
         return batch, {**metrics, **lapo_metrics}
+
+    def _wait_for_next_poll(self, partition_id: str, last_debug_time: float) -> float:
+        """verl's wait, of ``lapo.poll_interval``: verl's own 2 s cost more than a whole step of a small model.
+
+        The attribute ``poll_interval`` stays verl's: separate_async with hybrid_rollout takes a step for idle where
+        sampling, this hook included, took longer.
+        """
+        verls_own = self.poll_interval
+        self.poll_interval = self.settings.poll_interval
+        try:
+            return float(super()._wait_for_next_poll(partition_id, last_debug_time))  # type: ignore[misc]
+        finally:
+            self.poll_interval = verls_own
 
     def _reward_and_record(self, step: int, batch: KVBatchMeta) -> dict[str, float]:
         data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=FIELDS)
@@ -120,7 +134,7 @@ def _rollouts(keys: list[str], data: TensorDict, scope: str) -> tuple[dict[str, 
     extra_fields, columns = list(data["extra_fields"]), list(data["lapo"])
     rollouts: dict[str, Rollout] = {}
     for key, mask, extra, lapo in zip(keys, masks, extra_fields, columns, strict=True):
-        info = extra["reward_extra_info"]
+        info = generated_lengths(extra["reward_extra_info"], mask)
         rollouts[key] = Rollout(
             group=key.split("_")[0],
             problem_id=lapo["problem_id"],
@@ -128,11 +142,36 @@ def _rollouts(keys: list[str], data: TensorDict, scope: str) -> tuple[dict[str, 
             guided=lapo["guided"],
             prompt_budget=lapo["prompt_budget"],
             correct=bool(info["acc"]),
-            tokens=int(info["think_tokens"]) if scope == "think" else int(mask.sum()),
+            tokens=info["think_tokens" if scope == "think" else "tokens"],
             truncated=bool(info["truncated"]),
             timed_out=bool(info["verify_timed_out"]),
         )
     return rollouts, masks
+
+
+def generated_lengths(info: Mapping[str, Any], mask: torch.Tensor) -> dict[str, Any]:
+    """A rollout's ``reward_extra_info`` with the one definition of |r|: the tokens that the model generated.
+
+    Args:
+        info: from the reward manager, which is given no response mask, and so counts the output of tools too.
+        mask: verl's response mask, shape (R,): 1 where the model generated the token, 0 where a tool did.
+    """
+    return {**info, "tokens": int(mask.sum()), "think_tokens": int(mask[: info["think_tokens"]].sum())}
+
+
+def _count_generated(batch: KVBatchMeta) -> None:
+    """Puts ``generated_lengths`` in the place of the reward manager's, for validation's metrics and dumps."""
+    keys = final_outputs(batch.keys)
+    fields = ["response_mask", "extra_fields"]
+    data = tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=fields)
+    changed: dict[str, dict[str, Any]] = {}
+    for key, mask, extra in zip(keys, data["response_mask"].unbind(), data["extra_fields"], strict=True):
+        info = generated_lengths(extra["reward_extra_info"], mask)
+        if info != extra["reward_extra_info"]:
+            changed[key] = {**extra, "reward_extra_info": info}
+    if changed:
+        extra_fields = TensorDict({"extra_fields": NonTensorStack(*changed.values())}, batch_size=len(changed))
+        tq.kv_batch_put(keys=list(changed), partition_id=batch.partition_id, fields=extra_fields)
 
 
 def _write_rewards(batch: KVBatchMeta, masks: list[torch.Tensor], rewards: dict[str, float]) -> None:

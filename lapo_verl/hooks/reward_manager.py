@@ -42,13 +42,14 @@ class LapoRewardManager(RewardManagerBase):  # type: ignore[misc]
         Returns:
             reward_score: c_i, 1.0 or 0.0. reward_extra_info: ``acc`` (c_i), ``tokens`` (response tokens),
             ``think_tokens`` (those up to and with ``</think>``), ``truncated``, ``verify_timed_out``, and as text
-            ``problem_id``, ``data_source`` and the row's ``extra_info.level``. verl writes them into validation dumps,
-            and the numbers into validation metrics.
+            ``problem_id``, ``data_source``, ``length_scope`` and the row's ``extra_info.level``. verl writes them into
+            validation dumps, and the numbers into validation metrics. Tools' output counts here; LAPO's replay buffer
+            takes it out of both counts.
         """
         item = data[-1:][0]
-        responses = item.batch["responses"]
-        tokens = int(item.batch["attention_mask"][-responses.shape[-1] :].sum())
-        response_ids = responses[:tokens].tolist()
+        # Of several outputs, padded to one size, the attention mask does not end with the response: hence this count.
+        tokens = int(item.non_tensor_batch["response_len"])
+        response_ids = item.batch["responses"][:tokens].tolist()
         text = await self.loop.run_in_executor(
             None, partial(self.tokenizer.decode, response_ids, skip_special_tokens=True)
         )
@@ -65,6 +66,7 @@ class LapoRewardManager(RewardManagerBase):  # type: ignore[misc]
                 "verify_timed_out": float(timed_out),
                 "problem_id": row_problem_id(item.non_tensor_batch),
                 "data_source": str(item.non_tensor_batch["data_source"]),
+                "length_scope": self.settings.length.scope,
                 "level": "" if level is None else str(level),
             },
         }

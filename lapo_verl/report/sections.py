@@ -29,8 +29,8 @@ METRICS = {
     "lapo/adherence_tokens": "tokens",
     "lapo/adherence_relative": "share of the budget",
     "lapo/truncated_share": "share of rollouts",
-    "lapo/verify_timeouts": "answers",
-    "lapo/hook_seconds": "seconds",
+    "lapo/verify_timeouts_total": "answers",
+    "lapo/hook_seconds_total": "seconds",
 }
 
 

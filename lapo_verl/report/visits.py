@@ -207,10 +207,11 @@ def _objects(path: Path, notes: list[str]) -> Iterator[tuple[int, dict[str, Any]
 
 
 def _sample(path: Path, number: int, row: dict[str, Any]) -> tuple[int, tuple[str, ...], bool, int]:
-    """Step, problem, c_i and tokens of a row."""
+    """Step, problem, c_i and |r_i| of a row, in tokens as the run counted them."""
     try:
         problem = tuple(str(row[key]) for key in GROUP_KEYS if key in row)
-        problem_id, correct, tokens, step = row["problem_id"], row["acc"], row["tokens"], row.get("step") or 0
+        length = row["think_tokens"] if row.get("length_scope") == "think" else row["tokens"]
+        problem_id, correct, tokens, step = row["problem_id"], row["acc"], length, row.get("step") or 0
     except KeyError as error:
         raise DumpError(
             f"{path}, line {number}: no field {error}; was it written with LAPO's reward manager?"

@@ -45,7 +45,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class VerifyCounts:
-    """What this process has verified so far; ``timeouts`` is the source of ``lapo/verify_timeouts``."""
+    """What this process has verified so far; ``timeouts`` is the source of ``lapo/verify_timeouts_total``."""
 
     responses: int = 0
     no_answer: int = 0

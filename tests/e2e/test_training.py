@@ -191,7 +191,7 @@ def test_metrics_reach_verls_log(discovery: Run, internalization: Run) -> None:
         metrics = run.metrics()[step]
         assert 0 <= metrics["lapo/accuracy"] <= 1
         assert metrics["lapo/tokens_correct"] > 0
-        assert metrics["lapo/hook_seconds"] > 0
+        assert metrics["lapo/hook_seconds_total"] > 0
     rows = [row for row in discovery.recorded() if row["step"] == 2]
     assert discovery.metrics()[2]["lapo/accuracy"] == pytest.approx(np.mean([row["info"]["acc"] for row in rows]))
 

@@ -10,10 +10,17 @@ import tokenizer as demo_tokenizer
 import torch
 from omegaconf import OmegaConf
 from verl import DataProto
+from verl.experimental.agent_loop.agent_loop import AgentLoopMetrics, AgentLoopOutput, AgentLoopWorker
 
 from lapo_verl.hooks.reward_manager import LapoRewardManager, correct_from_score
 
 LIMIT = 12
+ROW = {
+    "data_source": "test",
+    "reward_model": {"ground_truth": "7"},
+    "extra_info": {"problem_id": "3+4", "level": 2},
+    "prompt": [{"role": "user", "content": "3+4=?"}],
+}
 
 
 def manager(verifier: str = "lapo", compute_score: Any = None, **lapo: Any) -> LapoRewardManager:
@@ -32,17 +39,55 @@ def score(hook: LapoRewardManager, response: str, truth: str = "7", padding: int
     responses = torch.tensor([ids + [hook.tokenizer.pad_token_id] * padding])
     prompts = torch.ones(1, 4, dtype=torch.int64)
     mask = torch.tensor([[1] * 4 + [1] * len(ids) + [0] * padding])
-    row = {
-        "data_source": "test",
-        "reward_model": {"ground_truth": truth},
-        "extra_info": {"problem_id": "3+4", "level": 2},
-        "prompt": [{"role": "user", "content": "3+4=?"}],
-    }
+    row = {**ROW, "reward_model": {"ground_truth": truth}}
     tensors = {"prompts": prompts, "responses": responses, "attention_mask": mask}
-    data = DataProto.from_dict(
-        tensors=tensors, non_tensors={key: np.array([value], dtype=object) for key, value in row.items()}
-    )
+    non_tensors = {key: np.array([value], dtype=object) for key, value in row.items()}
+    non_tensors["response_len"] = np.array([len(ids)])
+    data = DataProto.from_dict(tensors=tensors, non_tensors=non_tensors)
     return hook.loop.run_until_complete(hook.run_single(data))
+
+
+class Judge:
+    """A reward worker's place in verl's ``_compute_score``: scores in this process what a worker is sent."""
+
+    def __init__(self, hook: LapoRewardManager) -> None:
+        self.hook = hook
+        self.compute_score = self
+
+    async def remote(self, data: DataProto) -> dict[str, Any]:
+        return await self.hook.run_single(data)
+
+
+def score_session(hook: LapoRewardManager, outputs: list[tuple[int, str]]) -> dict[str, Any]:
+    """By verl's own code: a session's outputs, each with the length of its prompt and its response."""
+    worker = AgentLoopWorker.__new__(AgentLoopWorker)
+    worker.reward_loop_worker_handles = [Judge(hook)]
+    worker.processor = None
+    made = [
+        AgentLoopOutput(
+            prompt_ids=[5] * prompt_length,
+            response_ids=(ids := hook.tokenizer.encode(response, add_special_tokens=False)),
+            response_mask=[1] * len(ids),
+            num_turns=2,
+            metrics=AgentLoopMetrics(),
+            mm_processor_kwargs={},
+        )
+        for prompt_length, response in outputs
+    ]
+    hook.loop.run_until_complete(worker._compute_score(made, ROW))
+    info: dict[str, Any] = made[-1].extra_fields["reward_extra_info"]
+    return info
+
+
+@pytest.mark.parametrize("outputs", [[(4, 1), (4, 1)], [(40, 2), (4, 1)], [(4, 1), (40, 3)], [(4, 3), (30, 1)]])
+def test_a_sessions_last_output_is_counted_whole_and_alone(outputs: list[tuple[int, int]]) -> None:
+    """Prompts and responses of several lengths, which verl pads to one size."""
+    answer = "3+4=7</think>\\boxed{7}<|end|>"
+    session = [(prompt_length, "," * 10 * (times - 1) + answer) for prompt_length, times in outputs]
+    info = score_session(manager(), session)
+    assert info["tokens"] == 10 * outputs[-1][1]
+    assert info["think_tokens"] == info["tokens"] - 4
+    assert info["acc"] == 1.0
 
 
 def test_a_right_answer() -> None:
@@ -57,6 +102,7 @@ def test_a_right_answer() -> None:
         "verify_timed_out": 0.0,
         "problem_id": "3+4",
         "data_source": "test",
+        "length_scope": "response",
         "level": "2",
     }
 
