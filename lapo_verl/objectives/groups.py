@@ -27,6 +27,8 @@ class Groups:
         truncated: shape (M, N) bool, cut off at the response limit. Left out: none was.
         target: shape (M,) float64, what the store knew of each problem before the step, in tokens; NaN where nothing.
         prompt_budget: shape (M,) float64, the number of tokens that the prompt named; NaN where it named none.
+        guided: shape (M,) bool, whether the prompt said anything of a budget, in words or as a band for instance. Left
+            out: where it named a number.
         response_limit: the most tokens that a response may have; None where it is not known.
 
     Raises:
@@ -43,6 +45,7 @@ class Groups:
         truncated: ArrayLike | None = None,
         target: Numbers | None = None,
         prompt_budget: Numbers | None = None,
+        guided: ArrayLike | None = None,
         response_limit: int | None = None,
     ) -> None:
         shape = np.shape(correct)
@@ -56,12 +59,18 @@ class Groups:
         self.lengths = _numbers("lengths", lengths, shape, self.valid)
         self.target = _numbers("target", target, shape[:1])
         self.prompt_budget = _numbers("prompt_budget", prompt_budget, shape[:1])
+        named = ~np.isnan(self.prompt_budget)
+        self.guided = named if guided is None else _flags("guided", guided, shape[:1])
         self.response_limit = response_limit
         if response_limit is not None and not response_limit > 0:
             raise ValueError(f"response_limit must be a number of tokens > 0, got {response_limit}")
+        _refuse(
+            ~self.guided & named, "guided: {place} names the prompt budget {value} and must be true", self.prompt_budget
+        )
         _refuse(self.all_lengths.count == 0, "{place} has no rollouts", self.target)
         _refuse(np.isnan(self.lengths) & self.correct, "lengths: {place} is correct and has no length", self.lengths)
-        for array in (self.valid, self.correct, self.truncated, self.lengths, self.target, self.prompt_budget):
+        columns = (self.target, self.prompt_budget, self.guided)
+        for array in (self.valid, self.correct, self.truncated, self.lengths, *columns):
             array.flags.writeable = False
 
     @classmethod
@@ -73,6 +82,7 @@ class Groups:
         truncated: Sequence[Sequence[bool]] | None = None,
         target: Sequence[float | None] | None = None,
         prompt_budget: Sequence[float | None] | None = None,
+        guided: Sequence[bool] | None = None,
         response_limit: int | None = None,
     ) -> Groups:
         """Groups from a row of rollouts for each problem; rows may differ in length, None is an unknown number.
@@ -98,6 +108,7 @@ class Groups:
             truncated=None if truncated is None else _rectangle("truncated", truncated, valid, False),
             target=target,
             prompt_budget=prompt_budget,
+            guided=guided,
             response_limit=response_limit,
         )
 

@@ -60,13 +60,14 @@ class Internalization(Objective):
         return target
 
     def metrics(self, groups: Groups, rewards: Floats, memory: Memory | None = None) -> dict[str, float]:
-        """Means over correct rollouts: R2, share inside Discovery's band, distance from the budget (guided or not)."""
+        """Guided visits; of correct rollouts R2, inside Discovery's band, distance from the budget (guided or not)."""
         right, inside = groups.correct, band(groups)[0]
-        metrics = means(length_reward=self.length_reward(groups)[right], in_band_share=inside[right])
+        metrics = means(
+            guided_share=groups.guided, length_reward=self.length_reward(groups)[right], in_band_share=inside[right]
+        )
         budget = np.broadcast_to(_budget(groups)[:, None], right.shape)
-        named = ~np.isnan(groups.prompt_budget)[:, None]
-        for prefix, chosen in (("", named), ("unguided_", ~named)):
-            known = right & chosen & (budget > 0)
+        for prefix, chosen in (("", groups.guided), ("unguided_", ~groups.guided)):
+            known = right & chosen[:, None] & (budget > 0)
             off, tokens = np.abs(groups.lengths - budget)[known], budget[known]
             metrics |= means(**{f"{prefix}adherence_tokens": off, f"{prefix}adherence_relative": off / tokens})
         return metrics

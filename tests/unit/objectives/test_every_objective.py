@@ -67,6 +67,7 @@ def without_wrong_lengths(groups: Groups) -> Groups:
         valid=groups.valid,
         target=groups.target,
         prompt_budget=groups.prompt_budget,
+        guided=groups.guided,
         response_limit=groups.response_limit,
     )
 

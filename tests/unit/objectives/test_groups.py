@@ -22,6 +22,7 @@ def test_ragged_rows_are_masked() -> None:
     np.testing.assert_array_equal(groups.lengths, [[100, 250], [90, np.nan]])
     np.testing.assert_array_equal(groups.target, [120, np.nan])
     np.testing.assert_array_equal(groups.prompt_budget, [np.nan, 64])
+    assert groups.guided.tolist() == [False, True]
     assert groups.response_limit == 250
     assert groups.accuracy.tolist() == [0.5, 1.0]
     assert groups.correct_lengths.count.tolist() == [1, 1]
@@ -45,7 +46,7 @@ def test_arrays_and_rows_give_the_same_groups() -> None:
         target=np.array([1.0, np.nan]),
     )
     rows = Groups.of([[True, False], [True]], [[100, 250], [90]], truncated=[[True, True], [True]], target=[1, None])
-    for name in ("correct", "lengths", "valid", "truncated", "target", "prompt_budget"):
+    for name in ("correct", "lengths", "valid", "truncated", "target", "prompt_budget", "guided"):
         np.testing.assert_array_equal(getattr(arrays, name), getattr(rows, name))
 
 
@@ -87,6 +88,8 @@ def test_a_step_may_have_no_groups() -> None:
         ({"target": [-1]}, "target: group 0 must be finite and >= 0, got -1.0"),
         ({"target": [1, 2]}, r"target must have the shape \(1,\), as correct has, got \(2,\)"),
         ({"prompt_budget": [float("inf")]}, "prompt_budget: group 0 must be finite and >= 0, got inf"),
+        ({"guided": [None]}, "guided: group 0 must be true or false, got nan"),
+        ({"prompt_budget": [5], "guided": [False]}, "guided: group 0 names the prompt budget 5.0 and must be true"),
         ({"response_limit": 0}, "response_limit must be a number of tokens > 0, got 0"),
     ],
 )

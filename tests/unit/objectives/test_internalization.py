@@ -56,6 +56,7 @@ def test_metrics_tell_visits_with_and_without_guidance_apart() -> None:
     gaussians = [math.exp(-((off / 120) ** 2) / 2) for off in (10, 20, 50, 0, 8)]
     assert metrics == pytest.approx(
         {
+            "guided_share": 0.25,
             "length_reward": sum(gaussians) / 5,
             "in_band_share": 3 / 5,  # 90 and 120 are outside of [99, 111]
             "adherence_tokens": 15,
@@ -71,3 +72,10 @@ def test_the_prompt_names_the_target() -> None:
     assert internalization.prompt_budget(512.5, 4096, draw=0.3) == 512.5
     assert internalization.prompt_budget(None, 4096, draw=0.3) is None
     assert internalization.names_budget and internalization.keeps_targets
+
+
+def test_a_prompt_may_guide_without_a_number() -> None:
+    groups = Groups.of(correct=[[True]], lengths=[[110]], target=[100], guided=[True])
+    metrics = objective("internalization").metrics(groups, objective("internalization").rewards(groups))
+    assert (metrics["guided_share"], metrics["adherence_tokens"]) == (1, 10)
+    assert "unguided_adherence_tokens" not in metrics
