@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import os
 import pkgutil
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -20,7 +20,7 @@ RESERVED_FIELDS = ("name", "path")
 
 def objective_names() -> list[str]:
     """The objectives of this package, sorted."""
-    modules = pkgutil.iter_modules([str(Path(__file__).parent)])
+    modules = pkgutil.iter_modules([os.path.dirname(__file__)])
     return sorted(module.name for module in modules if module.name not in NOT_OBJECTIVES)
 
 
