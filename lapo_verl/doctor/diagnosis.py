@@ -188,11 +188,13 @@ def _check(run: preflight.Run, diagnosis: Diagnosis) -> bool:
     """All of preflight's checks and verl's own; returns whether stage 2's store passed."""
     unknown = unknown_keys("lapo", OmegaConf.to_container(run.config.lapo, resolve=False))  # type: ignore[arg-type]
     diagnosis.findings += [Finding("error", message) for message in unknown]
-    passed = set()
+    passed: set[preflight.Check] = set()
     for check in (*preflight.CHECKS, _check_by_verl):
         with diagnosis.collecting():
-            diagnosis.findings += check(run)
-            passed.add(check)
+            found = preflight.run_check(check, run)
+            diagnosis.findings += found
+            if not any(finding.level == "error" for finding in found):
+                passed.add(check)
     return preflight.check_store in passed
 
 

@@ -12,7 +12,7 @@ import os
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,6 +99,10 @@ class Run:
         return check_rows(path, self.settings.verifier == "lapo", seen, roles)
 
 
+# Returns what it finds, errors included, or raises one of ``FAILURES``.
+Check = Callable[[Run], Iterable[Finding]]
+
+
 class Preflight(Callback):
     """Ends the command with a message and exit code 1 where the run could not work."""
 
@@ -108,17 +112,40 @@ class Preflight(Callback):
             for line in check(config):
                 print(f"lapo: {line}", file=sys.stderr)
         except FAILURES as error:
-            raise SystemExit(f"lapo: error: {error}") from error
+            raise SystemExit(f"lapo: error: {' '.join(str(error).split()) or type(error).__name__}") from error
 
 
 def check(config: DictConfig) -> list[str]:
     """Check a composed config; returns warnings and remarks.
 
     Raises:
-        ValueError, OSError, RuntimeError: the run cannot work; the message says why and the way out.
+        ValueError, OSError, RuntimeError: the run cannot work; the message says why and what to do.
     """
     run = Run(config)
-    return [str(finding) for check_one in CHECKS for finding in check_one(run)]
+    lines = []
+    for check_one in CHECKS:
+        for finding in run_check(check_one, run):
+            if finding.level == "error":
+                raise PreflightError(finding.text)
+            lines.append(str(finding))
+    return lines
+
+
+def run_check(check_one: Check, run: Run) -> list[Finding]:
+    """What a check finds. One that breaks down does not let the run pass: its exception becomes an error as well.
+
+    Raises:
+        ValueError, OSError, RuntimeError: the run cannot work, or the check could not find out whether it can.
+    """
+    try:
+        return list(check_one(run))
+    except FAILURES:
+        raise
+    except Exception as error:
+        raise PreflightError(
+            f"{check_one.__name__} broke down ({type(error).__name__}: {error}), so this run is not known to work. "
+            "Correct the data or the key that it names; where it names none, this is a fault of lapo-verl: report it"
+        ) from error
 
 
 def check_plugin(run: Run, import_module: Callable[[str], Any] = importlib.import_module) -> list[Finding]:
@@ -294,7 +321,7 @@ def check_store(run: Run) -> list[Finding]:
 
 
 # In the order in which a training is stopped by them.
-CHECKS: tuple[Callable[[Run], list[Finding]], ...] = (
+CHECKS: tuple[Check, ...] = (
     check_plugin,
     check_settings,
     check_packages,

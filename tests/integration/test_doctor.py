@@ -25,7 +25,9 @@ from lapo_verl.doctor.compose import compose_config
 from lapo_verl.doctor.config_warnings import config_warnings
 from lapo_verl.doctor.diagnosis import Diagnosis, Request, diagnose
 from lapo_verl.doctor.view import print_diagnosis
+from lapo_verl.hooks import preflight
 from lapo_verl.hooks.dataset import LapoDataset
+from lapo_verl.hooks.findings import Finding
 from lapo_verl.hooks.preflight import Run
 from lapo_verl.hooks.tokenizer_check import META_KEY, tokenizer_fingerprint
 from lapo_verl.store import GroupRecord, LengthStore
@@ -388,6 +390,16 @@ def test_dataloader_workers_in_stage_two(doctor: Doctor) -> None:
 def test_too_few_logical_cpus_for_the_transfer_queue(doctor: Doctor) -> None:
     errors = doctor("lapo_discovery", "ray_kwargs.ray_init.num_cpus=2").texts("error")
     says(errors, "2 logical CPUs", "ray_kwargs.ray_init.num_cpus=")
+
+
+def test_a_check_that_breaks_down_is_an_error(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
+    def check_something(run: Run) -> list[Finding]:
+        raise KeyError("x")
+
+    monkeypatch.setattr(preflight, "CHECKS", (*preflight.CHECKS, check_something))
+    diagnosis = doctor("lapo_discovery")
+    says(diagnosis.texts("error"), "check_something broke down", "KeyError: 'x'")
+    assert diagnosis.training is not None
 
 
 def test_all_errors_are_collected(doctor: Doctor) -> None:

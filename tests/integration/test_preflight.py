@@ -20,6 +20,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from lapo_verl.doctor.compose import compose_config
+from lapo_verl.hooks import preflight
+from lapo_verl.hooks.findings import Finding
 from lapo_verl.hooks.preflight import check
 from lapo_verl.store import GroupRecord, LengthStore
 
@@ -106,6 +108,30 @@ def test_plugin_that_fails_to_load(tmp_path: Path, overrides: list[str]) -> None
 
 def test_command_ends_before_ray_starts(tmp_path: Path, overrides: list[str]) -> None:
     ended_with(verl(tmp_path, "lapo_discovery", *overrides, "data.train_files=gone.parquet"), "gone.parquet")
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), TypeError("two\nlines"), RecursionError(), OSError()])
+def test_no_exception_of_a_check_lets_a_run_pass(
+    overrides: list[str], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Hydra only warns of an exception in a callback, and starts the training."""
+
+    def check_something(run: preflight.Run) -> list[Finding]:
+        raise error
+
+    monkeypatch.setattr(preflight, "CHECKS", (check_something,))
+    with pytest.raises(SystemExit) as caught:
+        preflight.Preflight().on_job_start(compose_config("lapo_discovery", overrides))
+    message = caught.value.code
+    assert isinstance(message, str)
+    assert type(error).__name__ in message or str(error) in message
+    assert message.startswith("lapo: error: ") and len(message.splitlines()) == 1
+
+
+def test_an_error_that_a_check_returns_ends_the_command(overrides: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "CHECKS", (lambda run: [Finding("error", "it cannot work")],))
+    with pytest.raises(SystemExit, match="lapo: error: it cannot work"):
+        preflight.Preflight().on_job_start(compose_config("lapo_discovery", overrides))
 
 
 def test_good_input_passes(tmp_path: Path, overrides: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
