@@ -15,6 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from lapo_verl.doctor.compose import compose_config
 from lapo_verl.doctor.config_warnings import saving_warnings
+from lapo_verl.doctor.environment import accelerator_memory
+from lapo_verl.doctor.estimate import RunEstimate, disk_free, estimate_findings, estimate_run
 from lapo_verl.hooks import preflight
 from lapo_verl.hooks.findings import Finding
 from lapo_verl.hooks.rows import read_rows, row_problem_id
@@ -75,6 +77,7 @@ class Facts:
         known, solved: training problems that the store knows, and has a budget for.
         budgets: percentiles 10, 50 and 90 over them.
         length_scope: what |r| counts.
+        estimate: what the run will take.
     """
 
     config_name: str
@@ -94,6 +97,7 @@ class Facts:
     solved: int | None = None
     budgets: list[float] | None = None
     length_scope: str | None = None
+    estimate: RunEstimate | None = None
 
 
 @dataclass
@@ -153,6 +157,7 @@ def diagnose(request: Request, say: Say = lambda _: None) -> Diagnosis:
                     _check_store(run, model, store, diagnosis)
             say("making the prompts")
             _show_prompts(request, run, model, store.path, diagnosis)
+        _estimate(run, diagnosis)
     return diagnosis
 
 
@@ -226,6 +231,10 @@ def _load(run: preflight.Run, diagnosis: Diagnosis) -> Model:
     from lapo_verl.doctor.model_check import load_model, model_findings
 
     model = load_model(run.config)
+    if run.model is None:  # of the hub, and not on this machine before
+        run.model = model.shape
+        for check in (preflight.check_context, preflight.check_kv_cache):
+            diagnosis.findings += preflight.run_check(check, run)
     diagnosis.findings += model_findings(model, run.settings)
     if not model.template:
         raise DoctorError("without a chat template there is no prompt to show")
@@ -342,6 +351,17 @@ def _note_rows(
     if len(dataset) < batch:
         text = f"data.train_files: {len(dataset)} rows make no batch of data.train_batch_size={batch}; lower it"
         diagnosis.findings.append(Finding("error", text))
+
+
+def _estimate(run: preflight.Run, diagnosis: Diagnosis) -> None:
+    """What the run will take, where the number of its steps is known."""
+    facts, done = diagnosis.facts, 0 if run.checkpoint is None else run.checkpoint.step
+    if facts.steps is None or facts.validation is None or facts.steps <= done:
+        return
+    validation = facts.validation.rows - (facts.validation.dropped or 0)
+    facts.estimate = estimate_run(run.config, run.model, done, facts.steps, validation)
+    free = disk_free(Path(str(run.config.trainer.default_local_dir)))
+    diagnosis.findings += estimate_findings(facts.estimate, free, accelerator_memory())
 
 
 def _read(files: Sequence[Path]) -> list[dict[str, Any]]:

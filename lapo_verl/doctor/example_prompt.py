@@ -147,11 +147,13 @@ def load_dataset(config: DictConfig, model: Model, is_training: bool) -> Any:
     Raises:
         ExampleError: the files cannot be read, the dataset refuses them, or they hold what the model cannot take.
     """
-    key = "train" if is_training else "val"
+    key, data = "train" if is_training else "val", config.data.copy()
+    if data.get("filter_overlong_prompts_workers") == 1:
+        data.filter_overlong_prompts_workers = None  # in this process: to start one worker takes seconds
     try:
         dataset = create_rl_dataset(
-            config.data[f"{key}_files"],
-            config.data,
+            data[f"{key}_files"],
+            data,
             model.tokenizer,
             model.processor,
             is_train=is_training,

@@ -12,6 +12,7 @@ from verl.utils import hf_tokenizer
 from verl.utils.config import omega_conf_to_dataclass
 from verl.utils.fs import copy_to_local
 
+from lapo_verl.doctor.model_shape import ModelShape
 from lapo_verl.hooks.findings import Finding
 from lapo_verl.hooks.settings import LapoSettings
 from lapo_verl.hooks.think import template_text, thinks
@@ -34,6 +35,7 @@ class Model:
         processor: of a model that sees images; else None.
         hf_model_type: ``model_type`` of its config.json, by which verl chooses how to build tokens.
         template: the chat template in use; "" where there is none.
+        shape: its size and context; None of another kind of model.
         pads: whether the tokenizer has a pad token of its own, which verl would replace by the text's end.
     """
 
@@ -43,6 +45,7 @@ class Model:
     processor: Any
     hf_model_type: str | None
     template: str
+    shape: ModelShape | None
     pads: bool
 
 
@@ -69,6 +72,7 @@ def load_model(config: DictConfig) -> Model:
         processor=loaded.processor,
         hf_model_type=hf_model_type if isinstance(hf_model_type, str) else None,
         template=template_text(loaded.tokenizer, config.data.apply_chat_template_kwargs.get("chat_template")),
+        shape=ModelShape.from_config(loaded.hf_config.to_dict()),
         pads=raw.pad_token is not None,
     )
 

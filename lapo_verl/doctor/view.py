@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lapo_verl.doctor.diagnosis import Diagnosis, Facts, RowFacts
+from lapo_verl.doctor.estimate import estimate_lines
 
 if TYPE_CHECKING:
     from lapo_verl.doctor.example_prompt import Example
@@ -89,6 +90,8 @@ def _fact_lines(facts: Facts) -> Iterator[tuple[str, str]]:
     if facts.length_scope is not None:
         counted = "" if facts.stage == "acc_only" else f"|r| counts {SCOPES[facts.length_scope]}; "
         yield "lengths", f"{counted}at most {facts.max_response_length} response tokens"
+    if facts.estimate is not None:
+        yield from estimate_lines(facts.estimate)
 
 
 def _rows(split: RowFacts) -> str:

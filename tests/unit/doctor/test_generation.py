@@ -9,47 +9,13 @@ from typing import Any
 
 import pytest
 from omegaconf import DictConfig, OmegaConf
+from published_models import LLAMA_8B, QWEN3_30B, R1_QWEN, shape
 
 from lapo_verl.doctor.generation import context_findings, kv_cache_findings, kv_cache_tokens
 from lapo_verl.doctor.model_shape import ModelShape, read_model_config
 from lapo_verl.hooks.findings import Finding
 
-R1_QWEN = {
-    "hidden_size": 1536,
-    "intermediate_size": 8960,
-    "num_hidden_layers": 28,
-    "num_attention_heads": 12,
-    "num_key_value_heads": 2,
-    "vocab_size": 151936,
-    "max_position_embeddings": 131072,
-    "tie_word_embeddings": False,
-}
-LLAMA_8B = {
-    "hidden_size": 4096,
-    "intermediate_size": 14336,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "vocab_size": 128256,
-}
-QWEN3_30B = {
-    "hidden_size": 2048,
-    "intermediate_size": 6144,
-    "moe_intermediate_size": 768,
-    "num_experts": 128,
-    "num_hidden_layers": 48,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 4,
-    "head_dim": 128,
-    "vocab_size": 151936,
-}
 GB = 10**9
-
-
-def shape(config: dict[str, Any]) -> ModelShape:
-    made = ModelShape.from_config(config)
-    assert made is not None
-    return made
 
 
 def config(**changes: Any) -> DictConfig:
