@@ -27,7 +27,7 @@ STRATEGIES = {"megatron": "megatron", "veomni": "veomni", "torchtitan": "torchti
 # {attention of transformers: (module, how to install it)}.
 ATTENTION = {
     "flash_attention_2": ("flash_attn", "pip install flash-attn==2.8.3 --no-build-isolation"),
-    "flash_attention_3": ("flash_attn_interface", "install flash-attn 3"),
+    "flash_attention_3": ("flash_attn_interface", "flash-attn 3, from source"),
 }
 ATTENTION_KEY = "actor_rollout_ref.model.override_config.attn_implementation"
 # verl's, where the key is not set (verl/workers/config/model.py).
@@ -71,7 +71,7 @@ def _attention(config: DictConfig, installed: Callable[[str], bool]) -> Iterator
     yield Finding(
         "error",
         f"{ATTENTION_KEY}={attention}{default} needs the package {module}, which is not installed: verl would end with "
-        f"an ImportError when it loads the model. {remedy[0].upper()}{remedy[1:]}, or set ++{ATTENTION_KEY}=sdpa",
+        f"an ImportError when it loads the model. Install it ({remedy}), or set ++{ATTENTION_KEY}=sdpa",
     )
 
 

@@ -126,7 +126,8 @@ def setting_findings(config: DictConfig, settings: LapoSettings) -> Iterator[Fin
         for key, value in leaves(trap.key, node).items():
             if _is_set(value) and trap.applies(value, config, settings):
                 trapped.add(key)
-                yield Finding(trap.level, f"{key}={value}: {trap.text}")
+                shown = str(value).lower() if isinstance(value, bool) else value
+                yield Finding(trap.level, f"{key}={shown}: {trap.text}")
     yield from _replaced_hooks(config, settings, trapped)
 
 

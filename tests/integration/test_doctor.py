@@ -189,6 +189,33 @@ def test_facts_of_a_run(doctor: Doctor) -> None:
     assert (facts.training.guidance_room, facts.validation.guidance_room) == (longest, 0)
 
 
+def test_what_the_run_will_take(doctor: Doctor) -> None:
+    changes = ("trainer.save_freq=4", "trainer.max_actor_ckpt_to_keep=1", "trainer.test_freq=3", "lapo.prompt=paper")
+    diagnosis = doctor("lapo_discovery", *changes)
+    estimate = diagnosis.facts.estimate
+    assert estimate is not None and estimate.memory is not None
+    # Two steps an epoch, three epochs; four prompts a step, eight rollouts each, four answers a validation row.
+    assert (estimate.steps, estimate.rollouts, estimate.tokens) == (6, 192, 192 * 4096)
+    assert (estimate.validations, estimate.answers) == (3, 24)
+    assert (estimate.checkpoints, estimate.kept) == (2, 1)
+    text = shown(diagnosis)
+    assert "6 steps, 192 rollouts, at most 786,432 tokens" in text
+    assert "2 checkpoints, 1 kept" in text and "a rough estimate for one device" in text
+
+
+def test_limits_that_do_not_fit_the_models_context(doctor: Doctor) -> None:
+    says(doctor("lapo_discovery", "data.max_response_length=8000").texts("error"), "context of 8192", "=7168")
+
+
+def test_each_fault_of_verls_settings_is_said_once(doctor: Doctor) -> None:
+    changes = ("reward.reward_manager.source=register", "reward.custom_reward_function.path=gone.py")
+    errors = doctor("lapo_discovery", *changes).texts("error")
+    says(errors, "reward.reward_manager.source=register", "KeyError")
+    says(errors, "reward.custom_reward_function.path=gone.py: no such file")
+    says(errors, "reward.custom_reward_function.path=gone.py", "lapo.verifier=custom")
+    assert len(errors) == 3
+
+
 def test_nothing_is_left_on_the_disk(doctor: Doctor, tmp_path: Path) -> None:
     doctor("lapo_internalization")
     # SQLite puts files of its own beside a store that is read.
