@@ -247,7 +247,7 @@ def _write(files: Mapping[Path, Sequence[Problem]], split: str | None, prepared:
 
 
 def _contents(counts: Mapping[str, Any]) -> str:
-    parts = [f"{counts['problems']:,} problems"]
+    parts = [f"{counts['problems']:,} problem{'' if counts['problems'] == 1 else 's'}"]
     if len(counts["data_sources"]) > 1:
         parts += [f"{count:,} of {name}" for name, count in counts["data_sources"].items()]
     parts += [

@@ -7,6 +7,7 @@ and output) and conversations (OpenAI's messages, ShareGPT's). Columns are found
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -67,18 +68,28 @@ class OwnProblem:
 
 
 def with_plain_names(rows: Sequence[Row]) -> list[Row]:
-    """The rows with the names of their columns in lower case, without the space around them.
+    """The rows with the names of their columns in lower case, without the space around them, and with conversations
+    that are given as JSON text, as a table has to, read.
 
     Raises:
         SourceError: two columns of a row have one name then.
     """
     plain = []
     for row in rows:
-        values = {name.strip().casefold(): value for name, value in row.values.items()}
+        values = {name.strip().casefold(): _turns(value) for name, value in row.values.items()}
         if len(values) < len(row.values):
             raise SourceError(f"{row.where}: two columns differ in case only: {', '.join(row.values)}")
         plain.append(dataclasses.replace(row, values=values))
     return plain
+
+
+def _turns(value: Any) -> Any:
+    if not isinstance(value, str) or not value.lstrip().startswith("[{"):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value  # a text that only begins like one
 
 
 def find_columns(

@@ -68,7 +68,7 @@ class Row:
         value = self.get(column)
         if not isinstance(value, str):
             raise SourceError(f"{self.where}: column {column!r} must be a text, not {_shown(value)}")
-        if is_missing(value):
+        if not value.strip():
             raise SourceError(f"{self.where}: column {column!r} is empty")
         return value.strip()
 

@@ -7,6 +7,7 @@ to them, and how it ends, is tried on a few.
 from __future__ import annotations
 
 import importlib
+import json
 import importlib.util
 import os
 import subprocess
@@ -204,6 +205,23 @@ def test_two_files_with_one_id(refusal: Refusal, tmp_path: Path) -> None:
     other = write(tmp_path / "other.parquet", content)
     message = refusal("lapo_discovery", f"data.train_files=[{tmp_path / 'train.parquet'},{other}]")
     says(message, "other.parquet, row 0", "'p0'")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"reward_model": {"ground_truth": "2024-05-01"}}, "reward_model.ground_truth is read as a date"),
+        ({"reward_model": '{"ground_truth": "1"}'}, "reward_model must be an object"),
+        ({"extra_info": '{"index": 0}'}, "extra_info must be an object"),
+        ({"reward_model": {"ground_truth": ["7"]}}, "reward_model.ground_truth is a list"),
+    ],
+)
+def test_rows_that_a_reader_changes_end_the_command(
+    changes: dict[str, Any], message: str, refusal: Refusal, tmp_path: Path
+) -> None:
+    path = tmp_path / "train.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows(8, **changes)))
+    says(refusal("lapo_discovery", f"data.train_files={path}"), f"{path}, row 0: {message}")
 
 
 def test_a_column_of_prompts_with_another_name(refusal: Refusal, tmp_path: Path) -> None:

@@ -270,6 +270,13 @@ def test_a_conversation_that_is_no_problem_is_refused(
     assert convert(path, "--skip-unreadable")[1] == [("1?", "1")]
 
 
+def test_a_conversation_may_be_json_text_in_a_table(write_source: Write, convert: Convert) -> None:
+    path = write_source("x.csv", [{"Messages": json.dumps(GOOD["messages"])}])
+    assert convert(path)[1] == [("1?", "1")]
+    path = write_source("y.csv", [{"question": "[{x}] = ?", "answer": 1}])
+    assert convert(path)[1] == [("[{x}] = ?", "1")]
+
+
 def test_a_system_turn_is_left_out_and_counted(write_source: Write, convert: Convert) -> None:
     row = talk(("system", "Be kind."), ("user", "2?"), ("assistant", "2"))
     result, problems = convert(write_source("x.jsonl", [GOOD, row]))
