@@ -104,15 +104,18 @@ def check_rows(
 
 
 def agent_names(paths: Iterable[Path]) -> dict[str | None, int]:
-    """{agent loop that the rows name in ``agent_name``: rows}, None for rows without; empty where no file has one.
+    """{agent loop that the rows name in ``agent_name``: rows}, None where they name none; empty without the column.
 
     Raises:
         DataError: as ``read_rows``.
     """
     named: Counter[str | None] = Counter()
+    has_column = False
     for path in paths:
-        named.update(row.get("agent_name") for row in read_rows(path, ("agent_name",)))
-    return {} if set(named) == {None} else dict(named)
+        for row in read_rows(path, ("agent_name",)):
+            has_column = has_column or "agent_name" in row
+            named[row.get("agent_name") or None] += 1
+    return dict(named) if has_column else {}
 
 
 def _check_row(where: str, row: Mapping[str, Any], ground_truths: bool, roles: Collection[str] | None) -> None:

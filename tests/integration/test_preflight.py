@@ -7,8 +7,8 @@ to them, and how it ends, is tried on a few.
 from __future__ import annotations
 
 import importlib
-import json
 import importlib.util
+import json
 import os
 import subprocess
 import sys

@@ -126,6 +126,7 @@ def test_agent_names_are_counted_over_all_files(write_source: Write) -> None:
     mixed = write_source("mixed.parquet", rows)
     assert agent_names([plain]) == {}
     assert agent_names([mixed, plain]) == {"a": 2, None: 3}
+    assert agent_names([write_source("null.jsonl", [row("1", agent_name=None)])]) == {None: 1}
 
 
 def with_nulls(value: Any, keys: list[str]) -> Any:
