@@ -31,7 +31,7 @@ from lapo_verl.hooks.agent_names import other_loops
 from lapo_verl.hooks.findings import Finding
 from lapo_verl.hooks.rows import agent_names, check_rows
 from lapo_verl.hooks.settings import LapoSettings
-from lapo_verl.store import LengthStore
+from lapo_verl.store import LengthStore, check_scope
 
 if TYPE_CHECKING:
     from lapo_verl.hooks.checkpoint import Checkpoint
@@ -98,6 +98,18 @@ class Run:
         if self.settings.init_from is not None:
             return self.settings.init_from, "lapo.init_from"
         return self.settings.store, "lapo.store"
+
+    @property
+    def earlier_store(self) -> Path | None:
+        """The store that the run goes on from, a checkpoint's or stage 1's; None where it starts an empty one."""
+        from lapo_verl.hooks.checkpoint import SNAPSHOT
+
+        if self.settings.stage == "acc_only":
+            return None
+        if self.checkpoint is not None:
+            snapshot = self.checkpoint.folder / SNAPSHOT
+            return snapshot if snapshot.exists() else self.settings.store
+        return self.store_source[0] if self.settings.stage == "internalization" else None
 
     def _check_rows(self, path: Path, seen: dict[str, str] | None = None) -> dict[str, int]:
         key = self.config.data.get("prompt_key", "prompt")
@@ -317,6 +329,16 @@ def check_score_functions(run: Run) -> Iterable[Finding]:
     return score_function_findings([*run.training, *run.validation])
 
 
+def check_length_scope(run: Run) -> Iterable[Finding]:
+    """The lengths of a store that the run goes on from count what this run's do."""
+    source = run.earlier_store
+    if source is None or not source.exists():
+        return []
+    with LengthStore.open(source, read_only=True) as store:
+        check_scope(store, run.settings.length.scope)
+    return []
+
+
 def check_store(run: Run) -> list[Finding]:
     """Stage 2 from scratch needs a store that was made with these problems."""
     if run.settings.stage != "internalization" or run.checkpoint is not None:
@@ -369,6 +391,7 @@ CHECKS: tuple[Check, ...] = (
     check_score_functions,
     check_context,
     check_kv_cache,
+    check_length_scope,
     check_store,
 )
 

@@ -287,6 +287,25 @@ def test_a_short_stage_one_is_no_other_problem_set(
     assert "knows 1 of the 8 training problems" in remark
 
 
+@pytest.mark.parametrize("config", ["lapo_internalization", "lapo_discovery"])
+def test_a_store_whose_lengths_count_other_tokens(
+    config: str, refusal: Refusal, overrides: list[str], tmp_path: Path
+) -> None:
+    """Stage 2 of a store of stage 1, and a resume."""
+    folder = tmp_path / "checkpoints" / "global_step_1"
+    of_stage_one = folder / "lapo_store.sqlite"
+    with LengthStore.open(of_stage_one, meta={"length.scope": "response"}) as store:
+        store.record_step("discovery", 1, [GroupRecord(f"p{i}", 1, (10,)) for i in range(8)])
+    changes = [f"lapo.init_from={of_stage_one}"]
+    if config == "lapo_discovery":
+        (folder.parent / "latest_checkpointed_iteration.txt").write_text("1")
+        changes = []
+    message = refusal(config, *changes, "lapo.length.scope=think")
+    assert "lapo.length.scope=response, this run has lapo.length.scope=think" in message
+    assert str(of_stage_one) in message
+    check(compose_config(config, [*overrides, *changes]))
+
+
 def test_stage_two_with_dataloader_workers(refusal: Refusal) -> None:
     says(refusal("lapo_internalization", "data.dataloader_num_workers=2"), "data.dataloader_num_workers=2", "needs 0")
 

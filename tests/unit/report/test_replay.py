@@ -193,6 +193,17 @@ def lines(path: Path, *rows: object, tail: str = "") -> Path:
     return path
 
 
+def test_a_validation_dump_is_counted_as_its_run_counted(tmp_path: Path) -> None:
+    rows = [
+        {"problem_id": "p", "acc": 1.0, "tokens": tokens, "think_tokens": thought, "step": 3}
+        for tokens, thought in ((100, 10), (900, 12))
+    ]
+    for scope, lengths in ((None, [100, 900]), ("response", [100, 900]), ("think", [10, 12])):
+        noted = [row if scope is None else {**row, "length_scope": scope} for row in rows]
+        source = read_source(lines(tmp_path / f"{scope}.jsonl", *noted), None, None, None)
+        assert source.visits.lengths.tolist() == lengths
+
+
 def test_samples_of_an_evaluation_are_told_apart(tmp_path: Path) -> None:
     base = {"checkpoint": "base", "benchmark": "math", "condition": "", "sample": 0, "truncated": False}
     others = ({"checkpoint": "LAPO-I"}, {"benchmark": "aime"}, {"condition": "conflict=500"})
