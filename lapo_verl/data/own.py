@@ -95,10 +95,10 @@ def _turns(value: Any) -> Any:
 def find_columns(
     origin: str,
     rows: Sequence[Row],
-    question: str | None,
-    answer: str | None,
-    level: str | None,
-    identifier: str | None,
+    question: str | None = None,
+    answer: str | None = None,
+    level: str | None = None,
+    identifier: str | None = None,
 ) -> Columns:
     """The columns of a file (rows as ``with_plain_names`` gives them): those that are named, else known ones.
 

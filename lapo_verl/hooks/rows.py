@@ -164,7 +164,7 @@ def _check_json(where: str, name: str, value: Any) -> None:
     elif not isinstance(value, str | int | float | None):
         raise DataError(
             f"{where}: {name} is read as {_kind(value)} ({value}), not as the text that it should be; write it as a "
-            "text into a parquet file (`lapo data convert` does)"
+            "text into a parquet file (in a JSON file the reader takes such a text for a date again)"
         )
 
 
@@ -220,7 +220,9 @@ def _read_json(path: Path) -> pa.Table:
             raise DataError(f"{path}: not JSON: {error}") from error
     try:
         # In one block, so that a column has one type in the whole file, and messages the number of the row.
-        return pyarrow.json.read_json(io.BytesIO(text), pyarrow.json.ReadOptions(block_size=len(text) + 1))
+        table = pyarrow.json.read_json(io.BytesIO(text), pyarrow.json.ReadOptions(block_size=len(text) + 1))
+        table.validate(full=True)  # pyarrow 26 makes broken arrays of lists that begin with null
+        return table
     except pa.ArrowInvalid as error:
         found = _IN_ROW.search(str(error))
         if found is None:

@@ -14,11 +14,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import Result
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lapo_verl.data.answers import answer_in, is_prose
-from lapo_verl.data.problems import INSTRUCTION, UnusableRow
+from lapo_verl.data.own import find_columns, with_plain_names
+from lapo_verl.data.prepare import own_set
+from lapo_verl.data.problems import INSTRUCTION, SourceError, UnusableRow
+from lapo_verl.data.read import read_own_rows
+from lapo_verl.data.write import write_problems
+from lapo_verl.hooks.rows import check_rows
 from lapo_verl.verify import is_correct
 
 Write = Callable[..., Path]
@@ -347,3 +352,44 @@ def test_a_json_array_may_be_in_a_file_of_lines(tmp_path: Path, convert: Convert
     path = tmp_path / "x.jsonl"
     path.write_text(json.dumps([{"question": "a?", "answer": 1}], indent=1))
     assert convert(path)[1] == [("a?", "1")]
+
+
+# --- whatever a file holds ---
+
+_CELL = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.floats()
+    | st.integers()
+    | st.text(max_size=4)
+    | st.sampled_from(["\\boxed{3}", "#### 4", "The answer is 5.", "so \\boxed{", "a b c", "nan", "\ud800"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["role", "from", "content", "value", "text"]), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+_TALK = st.lists(
+    st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant", "system", "tool"]), "content": _CELL}),
+    max_size=3,
+)
+_ROW = st.fixed_dictionaries(
+    {"question": st.text(min_size=1, max_size=3) | _TALK | _CELL},
+    optional={"Answer": st.sampled_from(["1", 2, "\\boxed{3}"]) | _CELL, "level": _CELL, "id": _CELL},
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(_ROW | _CELL, max_size=3), skip=st.booleans())
+def test_any_file_is_converted_or_refused_in_one_line(rows: list[Any], skip: bool, tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    try:
+        plain = with_plain_names(read_own_rows(str(path), "train"))
+        prepared = own_set(str(path), plain, find_columns(str(path), plain), "x", skip_unreadable=skip)
+    except SourceError as error:
+        assert str(path) in str(error)
+        assert "\n" not in str(error)
+    else:
+        write_problems(prepared.problems, "train", tmp_path / "x.parquet")
+        assert sum(check_rows(tmp_path / "x.parquet").values()) == len(prepared.problems)
