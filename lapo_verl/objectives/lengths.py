@@ -69,11 +69,21 @@ class MaskedLengths:
 
     def mean(self) -> Floats:
         """The mean."""
-        return self._mean_of(self.values, self.count)
+        mean = np.full(len(self.mask), np.nan)
+        np.divide(np.where(self.mask, self.values, 0.0).sum(axis=1), self.count, out=mean, where=self.count > 0)
+        return mean
 
     def std(self, ddof: int = 0) -> Floats:
-        """The standard deviation: divided by the count minus ``ddof``; NaN where that is not above 0."""
-        return np.sqrt(self._mean_of((self.values - self.mean()[:, None]) ** 2, self.count - ddof))
+        """The standard deviation: divided by the count minus ``ddof``; NaN where that is not above 0.
+
+        All sums are exact for whole numbers of tokens, so no order and no padding of the rollouts changes a bit.
+        """
+        above = np.where(self.mask, self.values - self.minimum()[:, None], 0.0)
+        squares = self.count * (above**2).sum(axis=1) - above.sum(axis=1) ** 2
+        divisor = self.count * (self.count - ddof)
+        variance = np.full(len(squares), np.nan)
+        np.divide(np.maximum(squares, 0.0), divisor, out=variance, where=divisor > 0)
+        return np.asarray(np.sqrt(variance))
 
     def statistic(self, name: Statistic) -> Floats:
         """``median``, ``mean`` or ``minimum``."""
@@ -84,9 +94,3 @@ class MaskedLengths:
         if not self._ordered.size:
             return np.full(len(places), np.nan)
         return np.take_along_axis(self._ordered, places[:, None], axis=1)[:, 0]
-
-    def _mean_of(self, values: Floats, divisor: NDArray[np.int64]) -> Floats:
-        total = np.where(self.mask, values, 0.0).sum(axis=1)
-        mean = np.full(len(total), np.nan)
-        np.divide(total, divisor, out=mean, where=divisor > 0)
-        return mean

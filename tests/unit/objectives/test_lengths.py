@@ -1,5 +1,6 @@
 import warnings
 from collections.abc import Callable
+from random import Random
 
 import numpy as np
 import pytest
@@ -48,6 +49,16 @@ def test_standard_deviation_is_numpys(groups: list[list[tuple[int, bool]]], ddof
     lengths, chosen = masked(groups)
     expected = [float(np.std(values, ddof=ddof)) if values.size > ddof else float("nan") for values in chosen]
     np.testing.assert_allclose(lengths.std(ddof), expected, rtol=1e-9, atol=1e-9)
+
+
+@given(rows, st.sampled_from([0, 1]), st.randoms(use_true_random=False))
+def test_no_order_of_the_rollouts_changes_a_bit(
+    groups: list[list[tuple[int, bool]]], ddof: int, shuffle: Random
+) -> None:
+    shuffled, (lengths, _) = [shuffle.sample(row, len(row)) for row in groups], masked(groups)
+    np.testing.assert_array_equal(masked(shuffled)[0].std(ddof), lengths.std(ddof))
+    for row, one in zip(groups, lengths.std(ddof), strict=True):
+        np.testing.assert_array_equal(masked([row])[0].std(ddof), [one])
 
 
 def test_a_group_without_lengths_has_no_statistic_and_warns_of_nothing() -> None:
