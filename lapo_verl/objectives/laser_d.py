@@ -8,8 +8,7 @@
 
 Source: arXiv 2505.15612; code hkust-nlp/Laser c9e7c4e. That makes T from 500 monitor problems, this from the step's own
 groups; like there, p = 1/3 counts as low then and p = 2/3 as medium. A missing answer, -1 there, is a wrong one here.
-The prompt names no budget. Degenerate cases: in the first step T is `target_length`; no group of a level, or m = 0: no
-limit; none correct: every reward is `wrong`.
+The prompt names no budget. Degenerate cases: no group of a level, or m = 0: no limit; none correct: all are `wrong`.
 """
 
 from __future__ import annotations
@@ -50,10 +49,14 @@ class LaserD(Objective):
 
     def rewards(self, groups: Groups, memory: Memory | None = None) -> Floats:
         """1, with or without the bonus, or ``wrong``."""
+        short = groups.lengths <= self.limits(groups, memory)
+        return groups.masked(np.where(groups.correct, 1.0 + self.weight * short, self.wrong))
+
+    def limits(self, groups: Groups, memory: Memory | None) -> Floats:
+        """T of each group's level, shape (M, 1), in tokens; infinite where there is no limit."""
         targets = dict.fromkeys(LEVELS, self.target_length) if memory is None else memory["targets"]
         limits = np.array([np.inf if targets[level] is None else targets[level] for level in LEVELS])
-        short = groups.lengths <= limits[np.searchsorted(EDGES, groups.accuracy, side="right")][:, None]
-        return groups.masked(np.where(groups.correct, 1.0 + self.weight * short, self.wrong))
+        return np.asarray(limits[np.searchsorted(EDGES, groups.accuracy, side="right")][:, None])
 
     def adapt(self, memory: Memory | None, groups: Groups) -> Memory:
         """``steps`` so far and ``targets``, {level: T in tokens or None}."""
@@ -61,11 +64,9 @@ class LaserD(Objective):
         if memory is not None and steps % self.interval:
             return {**memory, "steps": steps}
         n, level = int(groups.all_lengths.count.max(initial=0)), np.searchsorted(EDGES, groups.accuracy, side="left")
-        needed = {"low": 1, "medium": n // 3, "high": 2 * n // 3}
-        lengths = {
-            name: groups.lengths[(level == number)[:, None] & groups.valid] for number, name in enumerate(LEVELS)
-        }
-        return {"steps": steps, "targets": {name: self._target(lengths[name], needed[name]) for name in LEVELS}}
+        lengths = [groups.lengths[(level == number)[:, None] & groups.valid] for number in range(len(LEVELS))]
+        targets = map(self._target, lengths, (1, n // 3, 2 * n // 3))
+        return {"steps": steps, "targets": dict(zip(LEVELS, targets, strict=True))}
 
     def _target(self, lengths: Floats, m: int) -> int | None:
         grid = np.arange(self.lower_bound, self.lower_bound + lengths.max(initial=0) + self.spacing, self.spacing)
