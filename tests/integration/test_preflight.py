@@ -10,7 +10,6 @@ import importlib
 import importlib.util
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,13 +19,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from omegaconf import open_dict
 
 from lapo_verl.doctor.compose import compose_config
 from lapo_verl.hooks import preflight
 from lapo_verl.hooks.findings import Finding
 from lapo_verl.hooks.preflight import check
-from lapo_verl.hooks.sweep import SweepError, check_sweep
 from lapo_verl.store import GroupRecord, LengthStore
 
 Refusal = Callable[..., str]
@@ -406,28 +403,3 @@ def test_a_store_that_has_gone_on_to_stage_two(
 def test_a_sweep_whose_jobs_share_a_folder(tmp_path: Path, overrides: list[str]) -> None:
     done = verl(tmp_path, "lapo_discovery", "-m", *overrides, "lapo.discovery.alpha=0.3,0.7")
     ended_with(done, "trainer.default_local_dir=checkpoints is the same", "lapo.discovery.alpha", "${hydra:job.num}")
-
-
-@pytest.mark.parametrize(
-    "folder, fails",
-    [
-        ("runs/x", "trainer.default_local_dir"),
-        ("runs/${trainer.experiment_name}", "trainer.default_local_dir"),
-        ("runs/${hydra:job.num}", None),
-        ("runs/${lapo.discovery.alpha}", None),
-        ("${hydra:runtime.output_dir}", None),
-    ],
-)
-def test_folders_of_a_sweep(folder: str, fails: str | None, overrides: list[str]) -> None:
-    arguments = [*overrides[:-1], f"trainer.default_local_dir={folder}", "lapo.discovery.alpha=0.5"]
-    config = compose_config("lapo_discovery", arguments)
-    swept = {"overrides": {"task": [*arguments[:-1], "lapo.discovery.alpha=0.3,0.7"]}, "sweeper": {"params": None}}
-    with open_dict(config):
-        config.hydra = swept
-    if fails is None:
-        check_sweep(config)
-        with open_dict(config):
-            config.lapo.store = "runs/one.sqlite"
-        fails = "lapo.store=runs/one.sqlite"
-    with pytest.raises(SweepError, match=re.escape(fails)):
-        check_sweep(config)
