@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from verl.trainer.ppo.checkpoint_callback import CheckpointCallback
 from verl.utils.checkpoint.checkpoint_manager import find_latest_ckpt_path
 
 from lapo_verl.hooks.settings import LapoSettings
-from lapo_verl.store import LengthStore, StoreError
+from lapo_verl.store import LengthStore, StoreDamagedError, StoreError
 
 SNAPSHOT = "lapo_store.sqlite"
 logger = logging.getLogger(__name__)
@@ -43,38 +45,56 @@ class Checkpoint:
 
 
 def resume_point(default_local_dir: str, resume_mode: str, resume_from_path: str | None) -> Checkpoint | None:
-    """Where verl will resume from, by verl's own rules (``PPOTrainer._load_checkpoint``); None from scratch."""
+    """Where verl will resume from, by verl's own rules (``PPOTrainer._load_checkpoint``); None from scratch.
+
+    Raises:
+        ValueError: the checkpoint is missing or is none of verl's; verl would find out after the store is put back.
+    """
     if resume_mode == "disable":
         return None
     if resume_mode == "auto":
         folder = find_latest_ckpt_path(os.path.abspath(default_local_dir))
+        if folder is None:
+            return None
     elif resume_mode == "resume_path":
+        if resume_from_path is None:
+            raise ValueError(
+                "trainer.resume_mode=resume_path needs trainer.resume_from_path=<folder>/global_step_<number>"
+            )
         folder = resume_from_path
     else:
         raise ValueError(f"trainer.resume_mode must be disable, auto or resume_path, got {resume_mode!r}")
-    if folder is None:
-        return None
     step = str(folder).rstrip("/").rsplit("global_step_", 1)[-1]
     if not step.isdigit():
         raise ValueError(f"trainer.resume_from_path={folder} does not end in global_step_<number>")
-    return Checkpoint(Path(os.path.abspath(folder)), int(step))
+    checkpoint = Checkpoint(Path(os.path.abspath(folder)), int(step))
+    _check_is_verls(checkpoint.folder)
+    return checkpoint
+
+
+def trains(val_only: bool, val_before_train: bool) -> bool:
+    """Whether verl trains at all: with both of its keys set it ends after the first validation."""
+    return not (val_only and val_before_train)
 
 
 def open_store(settings: LapoSettings, checkpoint: Checkpoint | None) -> LengthStore:
     """The store opened for writing, as it was at ``checkpoint``, or as the stage starts with where that is None.
 
-    Nothing is lost: records that a new start would forget are copied beside the store first.
+    Nothing is lost: a store whose records are forgotten is copied beside itself first.
 
     Raises:
-        StoreError: stage 2 has no store to start from, or neither snapshot nor store reach back to the checkpoint.
+        StoreError: stage 2 has no store to start from, neither snapshot nor store reach back to the checkpoint, or the
+            checkpoint is another stage's.
     """
     settings.store.parent.mkdir(parents=True, exist_ok=True)
     if checkpoint is not None:
         return _resume_store(settings, checkpoint)
-    if settings.store.exists():
-        _set_records_aside(settings)
-    if settings.stage == "internalization" and settings.init_from is not None:
-        LengthStore.restore(settings.init_from, settings.store)
+    with _kept(settings.store):
+        if settings.stage == "internalization" and settings.init_from is not None:
+            _copy_stage_one(settings.init_from, settings.store)
+        elif settings.store.exists():
+            with LengthStore.open(settings.store) as store:
+                store.rewind(settings.stage, -1)
     if settings.stage == "internalization" and not settings.store.exists():
         raise StoreError(
             f"{settings.store}: stage 2 starts from the store of stage 1, and there is none; set lapo.init_from to it"
@@ -82,40 +102,98 @@ def open_store(settings: LapoSettings, checkpoint: Checkpoint | None) -> LengthS
     return LengthStore.open(settings.store)
 
 
+def check_stage(store: LengthStore, stage: str, checkpoint: Checkpoint) -> None:
+    """StoreError where ``checkpoint``, whose store is ``store``, was made by another stage than ``stage``."""
+    made_by = store.stage
+    if made_by != stage:
+        raise StoreError(
+            f"{checkpoint.folder}: is a checkpoint of {made_by}, and this run is {stage}. verl would go on from step "
+            f"{checkpoint.step} as if it were this run's own. Give {stage} a folder of its own "
+            "(trainer.default_local_dir), or set trainer.resume_mode=disable"
+        )
+
+
+def _check_is_verls(folder: Path) -> None:
+    if not folder.is_dir():
+        there = sorted(path.name for path in folder.parent.glob("global_step_*"))
+        hint = f"there are {', '.join(there)}" if there else f"{folder.parent} has none"
+        raise ValueError(f"{folder}: there is no such checkpoint ({hint}); set trainer.resume_from_path to one")
+    if not (folder / "actor").is_dir():
+        raise ValueError(
+            f"{folder}: is no checkpoint of verl's, it has no folder actor/ with the weights. Resume from another one "
+            "(verl removes the weights of old checkpoints where trainer.max_actor_ckpt_to_keep is set)"
+        )
+
+
+def _copy_stage_one(source: Path, target: Path) -> None:
+    """Stage 1's part of the store at ``source``, which stays as it is."""
+    LengthStore.restore(source, target)
+    with LengthStore.open(target) as store:
+        steps = store.totals()["steps"]["internalization"]
+        store.rewind("internalization", -1)
+    if steps:
+        logger.warning(
+            "lapo: %s has %d steps of internalization as well; %s starts from the end of discovery without them",
+            source,
+            steps,
+            target,
+        )
+
+
 def _resume_store(settings: LapoSettings, checkpoint: Checkpoint) -> LengthStore:
     snapshot = checkpoint.folder / SNAPSHOT
     if snapshot.exists():
-        LengthStore.restore(snapshot, settings.store)
+        with LengthStore.open(snapshot, read_only=True) as store:
+            check_stage(store, settings.stage, checkpoint)
+        with _kept(settings.store):
+            LengthStore.restore(snapshot, settings.store)
         logger.warning("lapo: store %s put back to %s", settings.store, snapshot)
         return LengthStore.open(settings.store)
     # The process died between verl's checkpoint and our snapshot. The store itself has then seen that step.
     if not settings.store.exists():
         raise StoreError(f"{snapshot}: missing, and so is the store {settings.store}; resume from another checkpoint")
-    store = LengthStore.open(settings.store)
-    last = store.last_step(settings.stage)
+    with LengthStore.open(settings.store, read_only=True) as store:
+        check_stage(store, settings.stage, checkpoint)
+        last = store.last_step(settings.stage)
     if last is None or last < checkpoint.step:
-        store.close()
         raise StoreError(
             f"{snapshot}: missing, and the store {settings.store} ends at step {last} of {settings.stage}, before the "
             f"checkpoint's step {checkpoint.step}; resume from another checkpoint"
         )
-    forgotten = store.rewind(settings.stage, checkpoint.step)
+    with _kept(settings.store), LengthStore.open(settings.store) as store:
+        forgotten = store.rewind(settings.stage, checkpoint.step)
     logger.warning(
         "lapo: store %s rewound to step %d, %d records forgotten", settings.store, checkpoint.step, forgotten
     )
-    return store
+    return LengthStore.open(settings.store)
 
 
-def _set_records_aside(settings: LapoSettings) -> None:
-    """Forget what an earlier start of this stage recorded, after copying the store beside itself."""
-    with LengthStore.open(settings.store) as store:
-        if store.last_step(settings.stage) is None:
-            return
-        number = 1
-        while (copy := settings.store.with_name(f"{settings.store.name}.old{number}")).exists():
-            number += 1
+@contextmanager
+def _kept(path: Path) -> Iterator[None]:
+    """Around what replaces or rewinds the store at ``path``: what it had before stays, in a copy beside it.
+
+    The copy goes again where every record of it is in the store after the block.
+    """
+    try:
+        before = _copy_beside(path) if path.exists() else None
+    except StoreDamagedError:
+        before = None  # what replaces a damaged store keeps it
+    try:
+        yield
+    finally:
+        if before is not None:
+            with LengthStore.open(path, read_only=True) as store, LengthStore.open(before, read_only=True) as copy:
+                forgotten = not store.has_all_of(copy)
+            if forgotten:
+                logger.warning("lapo: %s had records that are forgotten now; they are kept in %s", path, before)
+            else:
+                before.unlink()
+
+
+def _copy_beside(path: Path) -> Path:
+    number = 1
+    while (copy := path.with_name(f"{path.name}.old{number}")).exists():
+        number += 1
+    with LengthStore.open(path, read_only=True) as store:
         store.snapshot(copy)
-        store.rewind(settings.stage, 0)
-    logger.warning(
-        "lapo: %s held records of an earlier %s run; they are kept in %s", settings.store, settings.stage, copy
-    )
+    return copy

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ from lapo_verl.hooks.agent_names import other_loops
 from lapo_verl.hooks.findings import Finding
 from lapo_verl.hooks.rows import agent_names, check_rows
 from lapo_verl.hooks.settings import LapoSettings
+from lapo_verl.hooks.sweep import check_sweep
 from lapo_verl.store import LengthStore, check_scope
 
 if TYPE_CHECKING:
@@ -39,6 +41,16 @@ if TYPE_CHECKING:
 PLUGIN = "lapo_verl.plugin"
 # The turns that the paper's prompt has; verl's length filter would drop rows with others, one traceback each.
 PAPER_ROLES = ("user", "assistant")
+# Paths that verl takes as they are written.
+VERLS_PATHS = (
+    "trainer.default_local_dir",
+    "trainer.resume_from_path",
+    "trainer.rollout_data_dir",
+    "trainer.validation_data_dir",
+    "data.train_files",
+    "data.val_files",
+    "actor_rollout_ref.model.path",
+)
 # What a check raises where the run cannot work.
 FAILURES = (ValueError, OSError, RuntimeError)
 
@@ -93,6 +105,13 @@ class Run:
         return resume_point(str(trainer.default_local_dir), trainer.resume_mode, trainer.resume_from_path)
 
     @property
+    def trains(self) -> bool:
+        """Whether verl trains, or only validates."""
+        from lapo_verl.hooks.checkpoint import trains
+
+        return trains(self.config.trainer.val_only, self.config.trainer.val_before_train)
+
+    @property
     def store_source(self) -> tuple[Path, str]:
         """The store that stage 2 starts from, and the key that names it."""
         if self.settings.init_from is not None:
@@ -128,6 +147,13 @@ Check = Callable[[Run], Iterable[Finding]]
 
 class Preflight(Callback):
     """Ends the command with a message and exit code 1 where the run could not work."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Called by Hydra once before the jobs of a sweep."""
+        try:
+            check_sweep(config)
+        except FAILURES as error:
+            raise SystemExit(f"lapo: error: {error}") from error
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra before verl's ``main``. Hydra only warns of an Exception in a callback: hence SystemExit."""
@@ -239,6 +265,19 @@ def check_logical_cpus(run: Run) -> Iterable[Finding]:
     return logical_cpu_findings(run.config)
 
 
+def check_paths(run: Run) -> list[Finding]:
+    """One rule for ``~``: verl takes it for a folder's name, so it is refused in verl's paths, data files included."""
+    for key in VERLS_PATHS:
+        value = OmegaConf.select(run.config, key)
+        for path in map(str, value if isinstance(value, ListConfig) else [value]):
+            if path.startswith("~"):
+                raise PreflightError(
+                    f"{key}={path}: verl does not take ~ for your home folder, it would make or look for a folder of "
+                    f"this name. Write {Path(path).expanduser()}, or $HOME in place of ~"
+                )
+    return []
+
+
 def check_writable(run: Run) -> list[Finding]:
     """The folder of checkpoints and store can be made and written to; nothing is left in it."""
     folder = Path(str(run.config.trainer.default_local_dir)).absolute()
@@ -339,9 +378,35 @@ def check_length_scope(run: Run) -> Iterable[Finding]:
     return []
 
 
+def check_resume(run: Run) -> list[Finding]:
+    """A run that is resumed goes on in its own stage, and on its own problems."""
+    from lapo_verl.hooks.checkpoint import SNAPSHOT, check_stage
+
+    if run.checkpoint is None or not run.trains:
+        return []
+    source = run.checkpoint.folder / SNAPSHOT
+    if not source.exists():
+        source = run.settings.store
+    if not source.exists():
+        if run.settings.stage == "acc_only":
+            return []
+        raise PreflightError(f"{run.checkpoint.folder}: has no {SNAPSHOT}, and there is no store {source} either")
+    with LengthStore.open(source, read_only=True) as store:
+        check_stage(store, run.settings.stage, run.checkpoint)
+        match = _match(store, run.problems)
+    if not run.problems or match.unknown <= run.settings.max_unknown_share:
+        return []
+    text = (
+        f"{run.checkpoint.folder}: was made on other data: of the {match.recorded} problems in {source.name} and the "
+        f"{len(run.problems)} training problems {match.known} are the same, and the others count as unsolved. See "
+        "data.train_files"
+    )
+    return [Finding("warning", text)]
+
+
 def check_store(run: Run) -> list[Finding]:
     """Stage 2 from scratch needs a store that was made with these problems."""
-    if run.settings.stage != "internalization" or run.checkpoint is not None:
+    if run.settings.stage != "internalization" or run.checkpoint is not None or not run.trains:
         return []
     source, key = run.store_source
     if not source.exists():
@@ -353,21 +418,39 @@ def check_store(run: Run) -> list[Finding]:
     if not problems:  # the data files are not local
         return []
     with LengthStore.open(source, read_only=True) as store:
-        known, recorded = len(store.known(problems)), int(store.totals()["problems"])
-    if recorded == 0:
+        match, later = _match(store, problems), store.totals()["steps"]["internalization"]
+    if match.recorded == 0:
         raise PreflightError(f"{source} ({key}) is empty: stage 1 recorded no step in it")
-    # A short stage 1 visits a part of the problems only: the smaller of the two sets should lie in the other.
-    unknown = 1 - known / min(recorded, len(problems))
-    if unknown > run.settings.max_unknown_share:
+    if match.unknown > run.settings.max_unknown_share:
         raise PreflightError(
-            f"{source} ({key}) was made with another problem set: of its {recorded} problems and the {len(problems)} "
-            f"training problems {known} are the same, {unknown:.0%} unknown. Train on stage 1's problems, or raise "
-            "lapo.max_unknown_share (unknown problems count as unsolved)"
+            f"{source} ({key}) was made with another problem set: of its {match.recorded} problems and the "
+            f"{len(problems)} training problems {match.known} are the same, {match.unknown:.0%} unknown. Train on "
+            "stage 1's problems, or raise lapo.max_unknown_share (unknown problems count as unsolved)"
         )
-    if known == len(problems):
-        return []
-    text = f"{source}: knows {known} of the {len(problems)} training problems; the others count as unsolved"
-    return [Finding("remark", text)]
+    remarks = []
+    if later:
+        remarks.append(f"{source}: has {later} steps of stage 2 as well; this run starts from the end of stage 1")
+    if match.known < len(problems):
+        remarks.append(
+            f"{source}: knows {match.known} of the {len(problems)} training problems; the others count as unsolved"
+        )
+    return [Finding("remark", text) for text in remarks]
+
+
+@dataclass(frozen=True)
+class _Match:
+    """How many problems a store has recorded, how many training problems it knows, and the share that is unknown."""
+
+    recorded: int
+    known: int
+    unknown: float
+
+
+def _match(store: LengthStore, problems: set[str]) -> _Match:
+    known, recorded = len(store.known(problems)), int(store.totals()["problems"])
+    # A short stage 1 visits a part of the problems only: the smaller of the two sets should lie in the other.
+    smaller = min(recorded, len(problems))
+    return _Match(recorded, known, 1 - known / smaller if smaller else 0.0)
 
 
 # In the order in which a training is stopped by them.
@@ -381,6 +464,7 @@ CHECKS: tuple[Check, ...] = (
     check_custom_code,
     check_devices,
     check_logical_cpus,
+    check_paths,
     check_writable,
     check_workers,
     check_verifier,
@@ -392,6 +476,7 @@ CHECKS: tuple[Check, ...] = (
     check_context,
     check_kv_cache,
     check_length_scope,
+    check_resume,
     check_store,
 )
 

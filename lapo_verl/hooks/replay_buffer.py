@@ -16,7 +16,7 @@ from tensordict import NonTensorStack, TensorDict
 from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer, ReplayBufferAsync
 
-from lapo_verl.hooks.checkpoint import open_store, resume_point
+from lapo_verl.hooks.checkpoint import open_store, resume_point, trains
 from lapo_verl.hooks.groups import Group, Rollout, score_groups, step_metrics
 from lapo_verl.hooks.settings import LapoSettings
 from lapo_verl.hooks.tokenizer_check import check_tokenizer
@@ -26,7 +26,10 @@ FIELDS = ["response_mask", "extra_fields", "lapo"]
 
 
 class _LapoSampling:
-    """What both buffers add to verl's: the store, and the length reward on whole groups."""
+    """What both buffers add to verl's: the store, and the length reward on whole groups.
+
+    ``store`` is only there where the run trains: one that only validates leaves the store as it is.
+    """
 
     store: LengthStore
     settings: LapoSettings
@@ -35,6 +38,10 @@ class _LapoSampling:
     def __init__(self, *args: Any, sampler_kwargs: Any, **kwargs: Any) -> None:
         self.settings = LapoSettings.parse(sampler_kwargs.lapo)
         super().__init__(*args, sampler_kwargs=sampler_kwargs, **kwargs)  # type: ignore[call-arg]
+        if trains(sampler_kwargs.val_only, sampler_kwargs.val_before_train):
+            self._open_store(sampler_kwargs)
+
+    def _open_store(self, sampler_kwargs: Any) -> None:
         checkpoint = resume_point(
             sampler_kwargs.default_local_dir, sampler_kwargs.resume_mode, sampler_kwargs.resume_from_path
         )

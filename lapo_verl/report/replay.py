@@ -161,7 +161,8 @@ def run_replay(
     """The whole of ``lapo replay``: what to show, as JSON has it.
 
     Args:
-        path, run, stage, store: see ``read_source``.
+        path, run, stage, store: see ``read_source``. With internalization, its budgets start from those that discovery
+            ended with in the run: the settings are stage 2's alone.
         options, named: see ``replay_settings.other_settings``.
         write: where to write the store that the one setting makes.
 
@@ -175,6 +176,8 @@ def run_replay(
     source = read_source(path, stage, run, store)
     settings = other_settings(source.run, options, named)
     _check_effect(path, source, settings)
+    if stage == "internalization":
+        settings = [replace(setting, discovery=source.run.discovery) for setting in settings]
     if write is not None:
         _check_write(source, settings, write)
     replay = Replay(source.visits, source.measured, source.run, source.rounding)
@@ -261,12 +264,14 @@ def _as_scored(rewards: Sequence[float]) -> tuple[float, ...]:
 def write_store(source: LengthStore, target: Path, setting: ReplaySetting, stage: str | None = None) -> int:
     """Writes a store with the records of ``source`` and the budgets that they make under ``setting``.
 
-    The budgets that prompts named stay as they were. What is noted of the training goes along, with the setting's
-    statistic and on_unsolved. ``low`` and ``high`` make the recorded band, which lapo.guidance.form=range shows.
+    Stage 2 goes on from the budgets that stage 1 ended with: with ``stage`` internalization, stage 1's records and
+    budgets are those of ``source``. The budgets that prompts named stay as they were. What is noted of the training
+    goes along, with the setting's statistic and on_unsolved. ``low`` and ``high`` make the recorded band, which
+    lapo.guidance.form=range shows.
 
     Args:
         target: a file that is not there yet; there whole or not at all.
-        stage: of which stage; None for both.
+        stage: whose budgets ``setting`` makes; None for both. With discovery, stage 2 is left out.
 
     Returns:
         The number of records.
@@ -275,11 +280,11 @@ def write_store(source: LengthStore, target: Path, setting: ReplaySetting, stage
         StoreError: a store cannot be read or written.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    count = 0
     with (
         tempfile.TemporaryDirectory(dir=target.parent) as folder,
-        LengthStore.open(Path(folder) / target.name, meta=source.meta) as store,
+        _beginning(source, Path(folder) / target.name, stage) as store,
     ):
+        count = int(store.totals()["visits"])
         records = progress(source.records(), f"writing {target.name}", source.totals()["visits"])
         for (its_stage, step), visits in groupby(records, key=lambda record: (record.stage, record.step)):
             if stage not in (None, its_stage):
@@ -298,7 +303,7 @@ def write_store(source: LengthStore, target: Path, setting: ReplaySetting, stage
             count += len(groups)
         noted_discovery, noted_internalization = noted_settings(source)
         # Of the settings, those that made the budgets; the rollouts were still rewarded in the band of the run.
-        if noted_discovery is not None:
+        if noted_discovery is not None and stage != "internalization":
             statistic, on_unsolved = setting.discovery.statistic, setting.discovery.on_unsolved
             note_settings(store, replace(noted_discovery, statistic=statistic, on_unsolved=on_unsolved))
         if noted_internalization is not None:
@@ -307,8 +312,18 @@ def write_store(source: LengthStore, target: Path, setting: ReplaySetting, stage
     return count
 
 
+def _beginning(source: LengthStore, path: Path, stage: str | None) -> LengthStore:
+    """The store at ``path`` as it is before the first record is written anew."""
+    if stage == "internalization":
+        source.snapshot(path)
+        store = LengthStore.open(path)
+        store.rewind("internalization", -1)
+        return store
+    return LengthStore.open(path, meta=source.meta)
+
+
 def _check_effect(path: Path, source: Source, settings: Sequence[ReplaySetting]) -> None:
-    """ReplaySettingError where a setting changes a key of a stage whose rollouts are not there."""
+    """ReplaySettingError where a setting changes a key of a stage whose rollouts are not there, or are left out."""
     keys_of = dict(zip(STAGES, (DISCOVERY_KEYS, INTERNALIZATION_KEYS), strict=True))
     recorded = reading.stages_of(source.visits)
     shown = [STAGES[number] for number in np.unique(source.visits.stage[source.measured])]
@@ -316,8 +331,7 @@ def _check_effect(path: Path, source: Source, settings: Sequence[ReplaySetting])
     for setting, stage in itertools.product(settings, STAGES):
         others = {key for other, keys in keys_of.items() if other != stage for key in keys}
         for key in keys_of[stage]:
-            used = stage in (recorded if key in BUDGET_KEYS else shown)
-            if key not in others and not used and setting.as_dict()[stage][key] != run[stage][key]:
+            if key not in others and stage not in shown and setting.as_dict()[stage][key] != run[stage][key]:
                 why = f"--stage leaves {stage} out" if stage in recorded else f"{path} has no rollouts of {stage}"
                 raise ReplaySettingError(f"setting {setting.name!r}: {key} changes nothing, because {why}; drop it")
 

@@ -39,6 +39,8 @@ _RECORD_COLUMNS = (
     "problem_id, stage, step, n, correct_lengths, low, high, median, mean, minimum, budget_shown, budget_after"
 )
 
+_CHECKSUMS = "SELECT record, checksum FROM records WHERE record > ? ORDER BY record LIMIT 10000"
+
 
 class LengthStore:
     """What is known of every problem's length, in one SQLite file; made by ``LengthStore.open``.
@@ -310,6 +312,22 @@ class LengthStore:
         """The last step recorded in ``stage``; None where there is none."""
         ((step,),) = self._read("SELECT max(step) FROM steps WHERE stage = ?", (stage_number(stage),))
         return None if step is None else int(step)
+
+    @property
+    def stage(self) -> str | None:
+        """The stage of the last step that is recorded; None where there is none."""
+        return next((stage for stage in reversed(STAGES) if self.last_step(stage) is not None), None)
+
+    def has_all_of(self, other: LengthStore) -> bool:
+        """Whether every record of ``other`` is in this store as well, at the same place. Reads both."""
+        last = 0
+        while True:
+            rows = other._read(_CHECKSUMS, (last,))
+            if not rows:
+                return True
+            if self._read(_CHECKSUMS, (last,))[: len(rows)] != rows:
+                return False
+            last = rows[-1][0]
 
     def totals(self) -> dict[str, Any]:
         """Counts over the whole store, and percentiles of the budgets in tokens.

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lapo_verl.hooks.checkpoint import Checkpoint, StoreSnapshot, open_store, resume_point
+from lapo_verl.hooks.checkpoint import Checkpoint, StoreSnapshot, open_store, resume_point, trains
 from lapo_verl.hooks.settings import LapoSettings
 from lapo_verl.store import GroupRecord, LengthStore, StoreError
 
@@ -26,7 +26,7 @@ def record(store: LengthStore, stage: str, step: int) -> None:
 def checkpoint(folder: Path, step: int) -> Checkpoint:
     """A folder as verl leaves it: the tracker says that the checkpoint is whole."""
     place = folder / f"global_step_{step}"
-    place.mkdir(parents=True)
+    (place / "actor").mkdir(parents=True)
     (folder / "latest_checkpointed_iteration.txt").write_text(str(step))
     return Checkpoint(place, step)
 
@@ -49,6 +49,20 @@ def test_resume_point_is_verls(tmp_path: Path) -> None:
     assert resume_point(str(tmp_path), "resume_path", str(place.folder)) == place
     with pytest.raises(ValueError, match="global_step_"):
         resume_point(str(tmp_path), "resume_path", str(tmp_path))
+    with pytest.raises(ValueError, match=r"needs trainer\.resume_from_path"):
+        resume_point(str(tmp_path), "resume_path", None)
+
+
+def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+    checkpoint(tmp_path, 7)
+    with pytest.raises(ValueError, match=r"global_step_2: there is no such checkpoint \(there are global_step_7\)"):
+        resume_point(str(tmp_path), "resume_path", str(tmp_path / "global_step_2"))
+    with pytest.raises(ValueError, match="typo has none"):
+        resume_point(str(tmp_path), "resume_path", str(tmp_path / "typo" / "global_step_2"))
+    (tmp_path / "global_step_7" / "actor").rmdir()
+    for mode, folder in (("resume_path", str(tmp_path / "global_step_7")), ("auto", None)):
+        with pytest.raises(ValueError, match="is no checkpoint of verl's, it has no folder actor/"):
+            resume_point(str(tmp_path), mode, folder)
 
 
 def test_resume_puts_the_store_back_to_the_checkpoint(tmp_path: Path) -> None:
@@ -105,13 +119,85 @@ def test_a_checkpoint_that_the_store_does_not_reach_is_refused(tmp_path: Path) -
         open_store(settings(tmp_path), place)
 
 
+def kept(folder: Path) -> list[list[tuple[str, int]]]:
+    """Steps of the copies beside the store, the oldest first."""
+    found = []
+    for number in range(1, len(list(folder.glob("*.old*"))) + 1):
+        with LengthStore.open(folder / f"lapo_store.sqlite.old{number}", read_only=True) as store:
+            found.append(steps(store))
+    return found
+
+
 def test_starting_again_keeps_the_earlier_records(tmp_path: Path) -> None:
+    for step in (1, 2):
+        with open_store(settings(tmp_path), None) as store:
+            assert steps(store) == []
+            record(store, "discovery", step)
+    open_store(settings(tmp_path), None).close()
+    assert kept(tmp_path) == [[("discovery", 1)], [("discovery", 2)]]
+    open_store(settings(tmp_path), None).close()
+    assert len(kept(tmp_path)) == 2  # there was nothing to keep
+
+
+@pytest.mark.parametrize("has_snapshot", [True, False])
+def test_whatever_a_resume_forgets_is_kept(tmp_path: Path, has_snapshot: bool) -> None:
+    with open_store(settings(tmp_path), None) as store:
+        for step in (1, 2, 3):
+            record(store, "discovery", step)
+            if has_snapshot:
+                save(store, checkpoint(tmp_path, step))
+            else:
+                checkpoint(tmp_path, step)
+    for step, copies in ((3, 0), (1, 1)):
+        place = resume_point(str(tmp_path), "resume_path", str(tmp_path / f"global_step_{step}"))
+        with open_store(settings(tmp_path), place) as store:
+            assert len(steps(store)) == step
+        assert kept(tmp_path) == [[("discovery", 1), ("discovery", 2), ("discovery", 3)]] * copies
+
+
+def test_a_store_of_another_run_is_kept_when_stage_one_is_copied_over_it(tmp_path: Path) -> None:
+    first, second = tmp_path / "one", tmp_path / "two"
+    for folder, step in ((first, 1), (second, 5)):
+        with open_store(settings(folder), None) as store:
+            record(store, "discovery", step)
+    open_store(settings(second, "internalization", first / "lapo_store.sqlite"), None).close()
+    assert kept(second) == [[("discovery", 5)]]
+
+
+def test_stage_two_starts_from_the_end_of_stage_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Also where the store of stage 1 has gone on to stage 2, in a pilot for instance."""
+    first, second = tmp_path / "one", tmp_path / "two"
+    with open_store(settings(first), None) as store:
+        record(store, "discovery", 1)
+        record(store, "internalization", 1)
+        record(store, "internalization", 2)
+    with open_store(settings(second, "internalization", first / "lapo_store.sqlite"), None) as store:
+        assert steps(store) == [("discovery", 1)]
+        assert store.budgets(["p"]) == {"p": 109.0}
+        record(store, "internalization", 1)
+    (line,) = [message for message in caplog.messages if "has 2 steps of internalization as well" in message]
+    assert "starts from the end of discovery" in line
+    with LengthStore.open(first / "lapo_store.sqlite", read_only=True) as store:
+        assert len(steps(store)) == 3
+
+
+@pytest.mark.parametrize("has_snapshot", [True, False])
+def test_stage_two_in_stage_ones_folder_is_refused(tmp_path: Path, has_snapshot: bool) -> None:
     with open_store(settings(tmp_path), None) as store:
         record(store, "discovery", 1)
-    with open_store(settings(tmp_path), None) as store:
-        assert steps(store) == []
-    with LengthStore.open(tmp_path / "lapo_store.sqlite.old1", read_only=True) as kept:
-        assert steps(kept) == [("discovery", 1)]
+        place = checkpoint(tmp_path, 1)
+        if has_snapshot:
+            save(store, place)
+    with pytest.raises(StoreError, match=r"global_step_1: is a checkpoint of discovery, .*trainer\.default_local_dir"):
+        open_store(settings(tmp_path, "internalization"), place)
+    with LengthStore.open(tmp_path / "lapo_store.sqlite", read_only=True) as store:
+        assert steps(store) == [("discovery", 1)]
+
+
+def test_a_run_trains_nothing_where_verl_ends_after_validation() -> None:
+    assert not trains(val_only=True, val_before_train=True)
+    assert trains(val_only=True, val_before_train=False)
+    assert trains(val_only=False, val_before_train=True)
 
 
 def test_stage_two_starts_from_a_copy_of_stage_ones_store(tmp_path: Path) -> None:

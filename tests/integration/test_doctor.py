@@ -241,7 +241,7 @@ def test_budgets_are_those_that_the_training_starts_with(doctor: Doctor, tmp_pat
     assert doctor("lapo_internalization", *begun).training.budget == 250  # type: ignore[union-attr]
 
     folder = tmp_path / "checkpoints" / "global_step_1"
-    folder.mkdir(parents=True)
+    (folder / "actor").mkdir(parents=True)
     (tmp_path / "checkpoints" / "latest_checkpointed_iteration.txt").write_text("1")
     with LengthStore.open(used, read_only=True) as store:
         store.snapshot(folder / "lapo_store.sqlite")

@@ -339,3 +339,67 @@ def test_packages_that_are_not_installed(refusal: Refusal, monkeypatch: pytest.M
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == module else find_spec(name))
     says(refusal("lapo_discovery"), "is not installed", "pip install")
+
+
+def checkpoint(folder: Path, step: int, stage: str = "discovery", problem: str = "p{}") -> Path:
+    """A checkpoint of verl's with a store's snapshot of 8 problems."""
+    place = folder / f"global_step_{step}"
+    (place / "actor").mkdir(parents=True)
+    (folder / "latest_checkpointed_iteration.txt").write_text(str(step))
+    with LengthStore.open(folder / "lapo_store.sqlite") as store:
+        store.record_step(stage, step, [GroupRecord(problem.format(i), 4, (10,), None) for i in range(8)])
+        store.snapshot(place / "lapo_store.sqlite")
+    return place
+
+
+def test_a_checkpoint_that_is_not_there(refusal: Refusal, tmp_path: Path) -> None:
+    checkpoint(tmp_path / "checkpoints", 10)
+    resume = ("trainer.resume_mode=resume_path", "trainer.resume_from_path=checkpoints/global_step_2")
+    says(refusal("lapo_discovery", *resume), "global_step_2: there is no such checkpoint", "there are global_step_10")
+
+
+@pytest.mark.parametrize("config", ["lapo_internalization", "acc_only"])
+def test_started_in_the_folder_of_another_stage(config: str, refusal: Refusal, tmp_path: Path) -> None:
+    checkpoint(tmp_path / "checkpoints", 10)
+    says(refusal(config), "global_step_10: is a checkpoint of discovery", "trainer.default_local_dir")
+
+
+def test_resumed_on_other_data(tmp_path: Path, overrides: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    importlib.import_module("lapo_verl.plugin")
+    monkeypatch.setenv("VERL_PLATFORM", "cpu")
+    monkeypatch.chdir(tmp_path)
+    place = checkpoint(tmp_path / "checkpoints", 10)
+    assert len(check(compose_config("lapo_discovery", overrides))) == 1
+    (place / "lapo_store.sqlite").unlink()
+    (tmp_path / "checkpoints" / "lapo_store.sqlite").unlink()
+    place.joinpath("actor").rmdir()
+    place.rmdir()
+    checkpoint(tmp_path / "checkpoints", 10, problem="other{}")
+    _, warning = check(compose_config("lapo_discovery", overrides))
+    assert "global_step_10: was made on other data: of the 8 problems" in warning
+    assert "8 training problems 0 are the same" in warning
+    # What only validates needs no store.
+    only = [*overrides, "trainer.val_only=true"]
+    assert len(check(compose_config("lapo_internalization", only))) == 1
+
+
+@pytest.mark.parametrize("key", ["trainer.default_local_dir", "data.train_files", "data.val_files"])
+def test_a_path_with_a_tilde(key: str, refusal: Refusal) -> None:
+    says(refusal("lapo_discovery", f"{key}='~/x'"), f"{key}=~/x", str(Path.home() / "x"))
+
+
+def test_a_store_that_has_gone_on_to_stage_two(
+    tmp_path: Path, overrides: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    importlib.import_module("lapo_verl.plugin")
+    monkeypatch.setenv("VERL_PLATFORM", "cpu")
+    monkeypatch.chdir(tmp_path)
+    checkpoint(tmp_path / "one", 10)
+    checkpoint(tmp_path / "one", 3, stage="internalization")
+    lines = check(compose_config("lapo_internalization", [*overrides, "lapo.init_from=one/lapo_store.sqlite"]))
+    assert "one/lapo_store.sqlite: has 1 steps of stage 2 as well; this run starts from the end of stage 1" in lines
+
+
+def test_a_sweep_whose_jobs_share_a_folder(tmp_path: Path, overrides: list[str]) -> None:
+    done = verl(tmp_path, "lapo_discovery", "-m", *overrides, "lapo.discovery.alpha=0.3,0.7")
+    ended_with(done, "trainer.default_local_dir=checkpoints is the same", "lapo.discovery.alpha", "${hydra:job.num}")
