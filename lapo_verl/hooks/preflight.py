@@ -26,6 +26,7 @@ from lapo_verl.doctor.custom_code import custom_code_findings, score_function_fi
 from lapo_verl.doctor.environment import accelerator_memory, device_findings, logical_cpu_findings, package_findings
 from lapo_verl.doctor.generation import context_findings, kv_cache_findings
 from lapo_verl.doctor.model_shape import ModelShape, read_model_config
+from lapo_verl.doctor.tokenizer_round_trip import check_known_words, check_round_trip
 from lapo_verl.doctor.verl_settings import setting_findings
 from lapo_verl.hooks.agent_names import other_loops
 from lapo_verl.hooks.findings import Finding
@@ -34,6 +35,7 @@ from lapo_verl.hooks.settings import LapoSettings
 from lapo_verl.store import LengthStore, check_scope
 
 if TYPE_CHECKING:
+    from lapo_verl.doctor.model_check import Model
     from lapo_verl.hooks.checkpoint import Checkpoint
 
 PLUGIN = "lapo_verl.plugin"
@@ -91,6 +93,13 @@ class Run:
 
         trainer = self.config.trainer
         return resume_point(str(trainer.default_local_dir), trainer.resume_mode, trainer.resume_from_path)
+
+    @cached_property
+    def loaded_model(self) -> Model:
+        """Tokenizer, processor and config.json, as verl loads them."""
+        from lapo_verl.doctor.model_check import load_model
+
+        return load_model(self.config)
 
     @property
     def store_source(self) -> tuple[Path, str]:
@@ -370,6 +379,15 @@ def check_store(run: Run) -> list[Finding]:
     return [Finding("remark", text)]
 
 
+def check_token_builder(run: Run) -> list[Finding]:
+    """Says which of verl's token builders makes the prompts, and why."""
+    from lapo_verl.hooks.token_builder import choose_builder
+
+    model = run.loaded_model
+    builder = choose_builder(model.tokenizer, model.hf_model_type, model.processor)
+    return [Finding("remark", f"prompts are made by verl's {builder.name}: {builder.why}")]
+
+
 # In the order in which a training is stopped by them.
 CHECKS: tuple[Check, ...] = (
     check_plugin,
@@ -393,6 +411,9 @@ CHECKS: tuple[Check, ...] = (
     check_kv_cache,
     check_length_scope,
     check_store,
+    check_round_trip,
+    check_token_builder,
+    check_known_words,
 )
 
 

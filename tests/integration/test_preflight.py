@@ -19,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tiny_models import QWEN3
 
 from lapo_verl.doctor.compose import compose_config
 from lapo_verl.hooks import preflight
@@ -54,7 +55,7 @@ def overrides(tmp_path: Path) -> list[str]:
         "platform=cpu",
         f"data.train_files={write(tmp_path / 'train.parquet', rows(8))}",
         f"data.val_files={write(tmp_path / 'val.parquet', rows(2))}",
-        "actor_rollout_ref.model.path=there/is/none",
+        f"actor_rollout_ref.model.path={QWEN3.save(tmp_path / 'model', weights=False)}",
         "trainer.default_local_dir=checkpoints",
     ]
 
