@@ -114,6 +114,22 @@ def doctor(
 
 
 @app.command()
+def repair_tokenizer(
+    model: Annotated[str, typer.Argument(help="A folder in Hugging Face format, or a name on the hub.")],
+    folder: Annotated[Path, typer.Argument(help="The repaired copy; its weights are links to the model's.")],
+) -> None:
+    """Copy a model whose tokenizer loses spaces, as lapo doctor and the training say, and repair the copy.
+
+    Example: lapo repair-tokenizer models/r1-distill-llama-8b models/repaired
+    """
+    from lapo_verl.doctor.tokenizer_repair import repair_tokenizer as write_repaired
+
+    with errors_in_one_line():
+        written = write_repaired(model, folder)
+    typer.echo(f"{written}: train with actor_rollout_ref.model.path={written}")
+
+
+@app.command()
 def stats(
     store: Annotated[Path, typer.Argument(help="A length store: lapo_store.sqlite of a run or a checkpoint.")],
     export: Annotated[Path | None, typer.Option(help="Write every record to this .parquet, .csv or .jsonl.")] = None,

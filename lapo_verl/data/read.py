@@ -13,9 +13,9 @@ from typing import Any
 
 from lapo_verl.data.problems import Row, SourceError
 from lapo_verl.data.sources import Source
+from lapo_verl.hub import silence_of_the_hub
 
 _FORMATS = (".jsonl", ".json", ".parquet", ".csv", ".tsv")
-_HUB_TIMEOUT_S = 5.0
 _DELIMITERS = (",", ";", "\t")
 
 
@@ -191,7 +191,7 @@ def _load_folder(path: Path, config: str | None, split: str) -> Any:
 def _load_hub(name: str, source: Source | None, split: str) -> Any:
     datasets = _datasets(name)
     config = source.config if source is not None and name == source.hub else None
-    silence = None if datasets.config.HF_HUB_OFFLINE else _silence_of_the_hub()
+    silence = None if datasets.config.HF_HUB_OFFLINE else silence_of_the_hub()
     try:
         with _offline() if silence else nullcontext():
             return datasets.load_dataset(name, config, split=split)
@@ -205,18 +205,6 @@ def _load_hub(name: str, source: Source | None, split: str) -> Any:
         elif source is not None and source.gated:
             hint = "; it is gated: accept its terms on its page on the hub, then set HF_TOKEN or run `hf auth login`"
         raise SourceError(f"{name}: neither a local file nor to be had from the hub: {_causes(error)}{hint}") from error
-
-
-def _silence_of_the_hub() -> str | None:
-    """Why the hub does not answer; None where it does. Asked once: its own library would ask for half a minute."""
-    import httpx
-    from huggingface_hub import constants, get_session
-
-    try:
-        get_session().head(constants.ENDPOINT, timeout=_HUB_TIMEOUT_S)
-    except httpx.TransportError as error:
-        return str(error) or type(error).__name__
-    return None
 
 
 @contextmanager

@@ -228,9 +228,9 @@ def _note_config(run: preflight.Run, facts: Facts) -> None:
 
 
 def _load(run: preflight.Run, diagnosis: Diagnosis) -> Model:
-    from lapo_verl.doctor.model_check import load_model, model_findings
+    from lapo_verl.doctor.model_check import model_findings
 
-    model = load_model(run.config)
+    model = run.loaded_model
     if run.model is None:  # of the hub, and not on this machine before
         run.model = model.shape
         for check in (preflight.check_context, preflight.check_kv_cache):

@@ -16,6 +16,7 @@ from lapo_verl.doctor.model_shape import ModelShape
 from lapo_verl.hooks.findings import Finding
 from lapo_verl.hooks.settings import LapoSettings
 from lapo_verl.hooks.think import template_text, thinks
+from lapo_verl.hub import why_out_of_reach
 
 KEY = "actor_rollout_ref.model.path"
 WEIGHT_FILES = ("*.safetensors", "*.bin")
@@ -57,13 +58,19 @@ def load_model(config: DictConfig) -> Model:
     """
     node = config.actor_rollout_ref.model
     path, tokenizer_path = str(node.path), str(node.tokenizer_path or node.path)
+    for name in (path, tokenizer_path):
+        reason = why_out_of_reach(name) if _is_hub_name(name) else None
+        if reason is not None:
+            raise ModelError(_not_loaded(path, tokenizer_path, reason))
     try:
         loaded = omega_conf_to_dataclass(node)
         raw = hf_tokenizer(
             copy_to_local(tokenizer_path), correct_pad_token=False, trust_remote_code=node.trust_remote_code
         )
     except Exception as error:  # what transformers raises is as varied as the files that it reads
-        raise ModelError(_not_loaded(path, tokenizer_path, error)) from error
+        cause = error.__cause__ or error  # Hydra, which verl makes its config classes with, wraps what they raise
+        reason = " ".join((str(cause).splitlines() or [type(cause).__name__])[0].split())
+        raise ModelError(_not_loaded(path, tokenizer_path, reason)) from error
     hf_model_type = getattr(loaded.hf_config, "model_type", None)
     return Model(
         path=path,
@@ -104,14 +111,16 @@ def model_findings(model: Model, settings: LapoSettings) -> Iterator[Finding]:
         )
 
 
-def _not_loaded(path: str, tokenizer_path: str, error: Exception) -> str:
+def _is_hub_name(name: str) -> bool:
+    """Whether it is no folder here, and can be NAME or ORGANISATION/NAME on the hub."""
+    return not (Path(name).expanduser().exists() or name.startswith((".", "/", "~")) or name.count("/") > 1)
+
+
+def _not_loaded(path: str, tokenizer_path: str, reason: str) -> str:
     missing = [name for name in (path, tokenizer_path) if not Path(name).expanduser().exists()]
-    # A name on the hub is NAME or ORGANISATION/NAME.
-    if missing and (missing[0].startswith((".", "/", "~")) or missing[0].count("/") > 1):
+    if missing and not _is_hub_name(missing[0]):
         key = KEY if missing[0] == path else "actor_rollout_ref.model.tokenizer_path"
         return f"{key}={missing[0]}: no such folder"
-    cause = error.__cause__ or error  # Hydra, which verl makes its config classes with, wraps what they raise
-    reason = " ".join((str(cause).splitlines() or [type(cause).__name__])[0].split())
     return (
         f"{KEY}={path}: tokenizer and config cannot be loaded ({reason}). Give a folder in Hugging Face format, or the "
         "name of a model on the hub that this machine reaches or has in its cache"

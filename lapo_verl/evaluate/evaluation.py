@@ -7,7 +7,7 @@ import importlib.util
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,9 @@ from rich.console import Console
 
 from lapo_verl import cpu
 from lapo_verl.evaluate.benchmarks import Benchmark, Question, level_of, questions, read_benchmark
-from lapo_verl.evaluate.models import Model, resolve_model
+from lapo_verl.evaluate.judge import Judge, as_lines
+from lapo_verl.evaluate.models import Model, check_reachable, resolve_model
+from lapo_verl.evaluate.prompts import prompt_of
 from lapo_verl.evaluate.settings import EvalError, EvalSettings
 from lapo_verl.evaluate.verl_run import answer
 from lapo_verl.files import whole_file, write_whole
@@ -73,11 +75,14 @@ def evaluate(
 ) -> Evaluation:
     """Let models answer benchmarks with verl's validation, without guidance; one start of verl a model.
 
-    Samples are kept in ``output``, one file a model, benchmark and condition, named by a hash of model, file and
-    settings, and are not drawn again. ``output/samples.jsonl`` holds all of those asked for, a row a sample:
-    ``checkpoint``, ``benchmark``, ``condition`` (empty, or ``conflict=500``), ``problem_id``, ``level`` (text or null),
-    ``sample`` (from 0), ``prompt`` and ``response`` (text), ``ground_truth``, ``acc`` (1.0 or 0.0), ``tokens`` (of the
-    response), ``truncated``. ``output/eval.json`` holds the settings and results.
+    A model is asked with the prompt of its training, where that is noted beside its checkpoint (``lapo_prompt.json``).
+    Samples are kept in ``output``, one file a model, benchmark and condition, named by a hash of model, file, settings
+    and prompt. They are not drawn again; those that an older verifier of LAPO's has judged are judged again.
+
+    ``output/samples.jsonl`` holds all of those asked for, a row a sample: ``checkpoint``, ``benchmark``, ``condition``
+    (empty, or ``conflict=500``), ``problem_id``, ``level`` (text or null), ``sample`` (from 0), ``prompt`` and
+    ``response`` (text), ``ground_truth``, ``acc`` (1.0 or 0.0), ``tokens`` (of the response), ``truncated``,
+    ``verifier`` (the revision of LAPO's, or null). ``output/eval.json`` holds the settings and results.
 
     Args:
         models: {name: Hugging Face folder, verl's folder ``global_step_N``, or name on the hub}.
@@ -99,23 +104,38 @@ def evaluate(
         resolved = [resolve_model(name, path) for name, path in models.items()]
     for model in resolved:
         _check_context(model, settings)
-    output = output.expanduser().resolve()
+    resolved = [_with_prompt(model, settings, console) for model in resolved]
+    if len({model.prompt for model in resolved}) > 1:
+        console.print("the models are asked in different ways; to ask all alike: -- lapo.prompt=NAME", highlight=False)
+    output, judge = output.expanduser().resolve(), Judge.of(settings)
     cells = [cell for model in resolved for cell in _cells(model, benchmarks, settings, output)]
     for model in resolved:
         missing = [cell for cell in cells if cell.model is model and not cell.path.exists()]
         if missing:
+            check_reachable(model)
             _answer(model, missing, settings, platform or _platform(), output / model.name, console)
         else:
             console.print(f"{model.name}: answered before, kept in {output / model.name}", highlight=False)
+    with console.status("judging answers of an older verifier again"):
+        judged = sum(judge.judge_again(path) for path in dict.fromkeys(cell.path for cell in cells))
+    if judged:
+        console.print(f"{judged} kept answers were judged again by the present verifier", highlight=False)
     with console.status("putting the samples together"):
         return _collect(cells, settings, output)
+
+
+def _with_prompt(model: Model, settings: EvalSettings, console: Console) -> Model:
+    """The model with the prompt that it is asked with, which is said."""
+    prompt, why = prompt_of(model, settings)
+    console.print(f"{model.name}: lapo.prompt={prompt.name}, {why}", highlight=False, markup=False)
+    return replace(model, prompt=prompt)
 
 
 def _cells(model: Model, benchmarks: Sequence[Benchmark], settings: EvalSettings, output: Path) -> Iterator[Cell]:
     for benchmark in benchmarks:
         n = settings.n_of.get(benchmark.name, settings.n)
         for condition, text in settings.conditions.items():
-            # Everything that the samples follow from; not the platform, the prompt limit, nor where the files lie.
+            # All that the responses follow from; not the platform, the prompt limit, the verifier, nor where files are.
             made_of = {
                 "model": model.fingerprint,
                 "file": benchmark.sha256,
@@ -127,6 +147,8 @@ def _cells(model: Model, benchmarks: Sequence[Benchmark], settings: EvalSettings
                 "seed": settings.seed,
                 "overrides": settings.overrides,
             }
+            if model.prompt is not None and model.prompt.template is not None:
+                made_of["prompt"] = model.prompt.template
             key = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
             name = ".".join(part for part in (benchmark.name, condition, key, "jsonl") if part)
             yield Cell(model, benchmark, condition, text, n, output / model.name / name)
@@ -137,6 +159,7 @@ def _answer(
 ) -> None:
     """Answer what is missing of one model, and keep each cell that came out whole."""
     asked = [q for cell in cells for q in questions(cell.benchmark, cell.condition, cell.text, cell.n)]
+    revision = Judge.of(settings).revision
     answers = answer(model, asked, settings, platform, folder / "verl", console)
     first = 0
     lost: list[Question] = []
@@ -146,8 +169,8 @@ def _answer(
         absent = [asked[position] for position in positions if position not in answers]
         lost += absent
         if not absent:
-            rows = (_sample(model, asked[position], answers[position]) for position in positions)
-            write_whole(cell.path, "".join(json.dumps(row) + "\n" for row in rows))
+            rows = (_sample(model, asked[position], answers[position], revision) for position in positions)
+            write_whole(cell.path, as_lines(rows))
     shutil.rmtree(folder / "verl" / "validation")
     if lost:
         raise EvalError(
@@ -157,7 +180,7 @@ def _answer(
         )
 
 
-def _sample(model: Model, question: Question, row: Mapping[str, Any]) -> dict[str, Any]:
+def _sample(model: Model, question: Question, row: Mapping[str, Any], revision: int | None) -> dict[str, Any]:
     """A row of samples.jsonl from a row of verl's validation dump."""
     return {
         "checkpoint": model.name,
@@ -172,6 +195,7 @@ def _sample(model: Model, question: Question, row: Mapping[str, Any]) -> dict[st
         "acc": float(row["acc"]),
         "tokens": int(row["tokens"]),
         "truncated": bool(row["truncated"]),
+        "verifier": revision,
     }
 
 

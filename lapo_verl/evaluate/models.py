@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lapo_verl.evaluate.settings import EvalError, check_name
+from lapo_verl.hub import why_out_of_reach
+from lapo_verl.prompt_note import PromptNote, PromptNoteError, read_note
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _WEIGHTS = (".safetensors", ".bin")
 # Everything of a Hugging Face folder that the model's answers follow from.
 _READ = (*_WEIGHTS, ".json", ".jinja", ".model", ".txt")
 _CHUNK = 1 << 24
+_ON_THE_HUB = "hub:"
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,14 @@ class Model:
         path: what verl loads: a Hugging Face folder, or a name on the hub.
         fingerprint: a hash of the folder's files; of a hub's model its name.
         context: tokens that it holds, prompt and response together; None where that is not known.
+        prompt: how the problems of its training became prompts; None where no note of that is beside the weights.
     """
 
     name: str
     path: str
     fingerprint: str
     context: int | None = None
+    prompt: PromptNote | None = None
 
 
 def resolve_model(name: str, given: str | Path) -> Model:
@@ -44,12 +49,36 @@ def resolve_model(name: str, given: str | Path) -> Model:
     folder = Path(given).expanduser()
     if not folder.is_dir():
         if isinstance(given, str) and _HUB_NAME.fullmatch(given) and not folder.exists():
-            return Model(name, given, f"hub:{given}")
+            return Model(name, given, f"{_ON_THE_HUB}{given}")
         raise EvalError(f"model {name}: {given}: no such folder (a model of the hub is named owner/name)")
     for candidate in (folder, folder / "huggingface", folder / "actor" / "huggingface"):
         if (candidate / "config.json").is_file() and _weights(candidate):
-            return Model(name, str(candidate.resolve()), _fingerprint(candidate), _context(candidate / "config.json"))
+            path = candidate.resolve()
+            return Model(name, str(path), _fingerprint(path), _context(path / "config.json"), _prompt(path))
     raise EvalError(f"model {name}: {_what_is_missing(folder)}")
+
+
+def check_reachable(model: Model) -> None:
+    """Find out in seconds, and not in verl's minutes, that a model of the hub cannot be loaded.
+
+    Raises:
+        EvalError: it cannot.
+    """
+    if not model.fingerprint.startswith(_ON_THE_HUB):
+        return
+    reason = why_out_of_reach(model.path)
+    if reason is not None:
+        raise EvalError(
+            f"model {model.name}: {model.path} cannot be loaded: {reason}. Download it elsewhere and give its folder, "
+            "or set HF_ENDPOINT to a mirror"
+        )
+
+
+def _prompt(weights: Path) -> PromptNote | None:
+    try:
+        return read_note(weights)
+    except PromptNoteError as error:
+        raise EvalError(str(error)) from error
 
 
 def _what_is_missing(folder: Path) -> str:

@@ -76,8 +76,16 @@ class EvalSettings:
     @property
     def verifier(self) -> str:
         """``lapo.verifier`` as the overrides set it."""
-        chosen = [value for key, _, value in (o.partition("=") for o in self.overrides) if key == "lapo.verifier"]
-        return chosen[-1] if chosen else "lapo"
+        return self._override("lapo.verifier") or "lapo"
+
+    @property
+    def prompt(self) -> str | None:
+        """``lapo.prompt`` as the overrides set it, for all models alike; None where each is asked as it was trained."""
+        return self._override("lapo.prompt")
+
+    def _override(self, key: str) -> str | None:
+        values = [value for name, _, value in (o.partition("=") for o in self.overrides) if name.lstrip("+") == key]
+        return values[-1] if values else None
 
 
 def check_name(kind: str, name: str) -> str:

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from lapo_verl import cpu, verl_process
 from lapo_verl.evaluate.benchmarks import Question, write_questions
 from lapo_verl.evaluate.models import Model
+from lapo_verl.evaluate.prompts import prompt_keys
 from lapo_verl.evaluate.settings import EvalError, EvalSettings
 from lapo_verl.report.jsonl import final_lines, json_lines
 
@@ -71,7 +72,7 @@ def verl_command(model: Model, data: Path, settings: EvalSettings, platform: str
     Raises:
         EvalError: an override of what the evaluation sets itself.
     """
-    keys = {
+    keys: dict[str, object] = {
         "platform": platform,
         "data.train_files": data,
         "data.val_files": data,
@@ -96,6 +97,8 @@ def verl_command(model: Model, data: Path, settings: EvalSettings, platform: str
         "trainer.validation_data_dir": folder / "validation",
         "hydra.run.dir": folder / "hydra",
     }
+    if settings.prompt is None:
+        keys |= prompt_keys(model)
     for override in settings.overrides:
         key = override.partition("=")[0].lstrip("+~")
         if key in keys:
@@ -112,11 +115,15 @@ def _environment(platform: str) -> dict[str, str]:
 
 
 def _quoted(value: object) -> str:
-    """A value for Hydra's command line, in which a path may hold anything."""
+    """A value for Hydra's command line; paths and templates may have anything in them."""
     text = str(value)
-    if re.fullmatch(r"[\w./:-]+", text):
+    if re.fullmatch(r"[\w./:-]+", text, re.ASCII):
         return text
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    # OmegaConf would take ${ for an interpolation. In both notations a backslash counts twice before the mark that it
+    # escapes, and once elsewhere; Hydra's mark is the quote.
+    text = re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + "\\${", text)
+    text = re.sub(r"(\\*)('|\Z)", lambda found: found[1] * 2 + found[2].replace("'", "\\'"), text)
+    return f"'{text}'"
 
 
 class _Log:

@@ -1,5 +1,7 @@
 """verl's checkpoint hook, and its missing counterpart: the length store goes and comes with the checkpoints.
 
+A note of the prompt goes with them as well.
+
 verl calls ``on_save`` after a checkpoint is complete; it has no hook on load. The store is therefore put back by
 whoever opens it for writing, the replay buffer, which verl builds before it reads the first row.
 """
@@ -18,19 +20,32 @@ from verl.trainer.ppo.checkpoint_callback import CheckpointCallback
 from verl.utils.checkpoint.checkpoint_manager import find_latest_ckpt_path
 
 from lapo_verl.hooks.settings import LapoSettings
+from lapo_verl.prompt_note import PromptNote
 from lapo_verl.store import LengthStore, StoreDamagedError, StoreError
 
 SNAPSHOT = "lapo_store.sqlite"
 logger = logging.getLogger(__name__)
 
 
-class StoreSnapshot(CheckpointCallback):  # type: ignore[misc]
+class NoteOfPrompt(CheckpointCallback):  # type: ignore[misc]
+    """Notes in each checkpoint's folder how problems became prompts, so that an evaluation asks the same way."""
+
+    def on_save(
+        self, trainer: Any, global_step: int, checkpoint_dir: str, async_save: bool = False, **kwargs: Any
+    ) -> None:
+        """Called by verl after a checkpoint."""
+        template = trainer.config.data.apply_chat_template_kwargs.get("chat_template")
+        PromptNote(str(trainer.config.lapo.prompt), template).write(Path(checkpoint_dir))
+
+
+class StoreSnapshot(NoteOfPrompt):
     """Writes a snapshot of the store into each checkpoint's folder; the store's own file is whole as well then."""
 
     def on_save(
         self, trainer: Any, global_step: int, checkpoint_dir: str, async_save: bool = False, **kwargs: Any
     ) -> None:
         """Called by verl after a checkpoint; an error here ends the training, so no checkpoint lacks its store."""
+        super().on_save(trainer, global_step, checkpoint_dir, async_save, **kwargs)
         store: LengthStore = trainer.replay_buffer.store
         store.snapshot(Path(checkpoint_dir) / SNAPSHOT)
         store.make_whole()

@@ -27,6 +27,7 @@ from lapo_verl.doctor.custom_code import custom_code_findings, score_function_fi
 from lapo_verl.doctor.environment import accelerator_memory, device_findings, logical_cpu_findings, package_findings
 from lapo_verl.doctor.generation import context_findings, kv_cache_findings
 from lapo_verl.doctor.model_shape import ModelShape, read_model_config
+from lapo_verl.doctor.tokenizer_round_trip import check_known_words, check_round_trip
 from lapo_verl.doctor.verl_settings import setting_findings
 from lapo_verl.hooks.agent_names import other_loops
 from lapo_verl.hooks.findings import Finding
@@ -36,6 +37,7 @@ from lapo_verl.hooks.sweep import check_sweep
 from lapo_verl.store import LengthStore, check_scope
 
 if TYPE_CHECKING:
+    from lapo_verl.doctor.model_check import Model
     from lapo_verl.hooks.checkpoint import Checkpoint
 
 PLUGIN = "lapo_verl.plugin"
@@ -103,6 +105,13 @@ class Run:
 
         trainer = self.config.trainer
         return resume_point(str(trainer.default_local_dir), trainer.resume_mode, trainer.resume_from_path)
+
+    @cached_property
+    def loaded_model(self) -> Model:
+        """Tokenizer, processor and config.json, as verl loads them."""
+        from lapo_verl.doctor.model_check import load_model
+
+        return load_model(self.config)
 
     @property
     def trains(self) -> bool:
@@ -453,6 +462,15 @@ def _match(store: LengthStore, problems: set[str]) -> _Match:
     return _Match(recorded, known, 1 - known / smaller if smaller else 0.0)
 
 
+def check_token_builder(run: Run) -> list[Finding]:
+    """Says which of verl's token builders makes the prompts, and why."""
+    from lapo_verl.hooks.token_builder import choose_builder
+
+    model = run.loaded_model
+    builder = choose_builder(model.tokenizer, model.hf_model_type, model.processor)
+    return [Finding("remark", f"prompts are made by verl's {builder.name}: {builder.why}")]
+
+
 # In the order in which a training is stopped by them.
 CHECKS: tuple[Check, ...] = (
     check_plugin,
@@ -478,6 +496,9 @@ CHECKS: tuple[Check, ...] = (
     check_length_scope,
     check_resume,
     check_store,
+    check_round_trip,
+    check_token_builder,
+    check_known_words,
 )
 
 

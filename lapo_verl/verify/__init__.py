@@ -15,6 +15,7 @@ from lapo_verl.verify.extract import Form
 from lapo_verl.verify.truth import check_ground_truth
 from lapo_verl.verify.verifier import (
     DEFAULT_TIMEOUT_S,
+    REVISION,
     Verdict,
     VerifyCounts,
     counts,
@@ -24,6 +25,7 @@ from lapo_verl.verify.verifier import (
 
 __all__ = [
     "DEFAULT_TIMEOUT_S",
+    "REVISION",
     "Form",
     "Verdict",
     "VerifyCounts",

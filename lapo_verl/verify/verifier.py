@@ -23,6 +23,8 @@ from lapo_verl.verify.truth import unboxed
 from lapo_verl.verify.values import too_large
 
 DEFAULT_TIMEOUT_S: Final = 3.0
+# Raise it whenever a verdict changes: verdicts that were kept under another one are judged again.
+REVISION: Final = 1
 # What is sent to a worker: longer or deeper texts are no answers, and parsing them would only burn the time limit.
 _MAX_ALGEBRA_CHARS: Final = 1_000
 _MAX_ALGEBRA_DEPTH: Final = 40

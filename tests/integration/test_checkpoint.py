@@ -7,10 +7,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from omegaconf import OmegaConf
 
 from lapo_verl.hooks.checkpoint import Checkpoint, StoreSnapshot, open_store, resume_point, trains
 from lapo_verl.hooks.settings import LapoSettings
+from lapo_verl.prompt_note import PromptNote, read_note
 from lapo_verl.store import GroupRecord, LengthStore, StoreError
+
+TEMPLATE = {"chat_template": "{{ messages }}"}
 
 
 def settings(folder: Path, stage: str = "discovery", init_from: Path | None = None) -> LapoSettings:
@@ -32,7 +36,8 @@ def checkpoint(folder: Path, step: int) -> Checkpoint:
 
 
 def save(store: LengthStore, place: Checkpoint) -> None:
-    trainer = SimpleNamespace(replay_buffer=SimpleNamespace(store=store))
+    config = OmegaConf.create({"lapo": {"prompt": "paper"}, "data": {"apply_chat_template_kwargs": TEMPLATE}})
+    trainer = SimpleNamespace(replay_buffer=SimpleNamespace(store=store), config=config)
     StoreSnapshot().on_save(trainer, place.step, str(place.folder), async_save=False)
 
 
@@ -77,6 +82,13 @@ def test_resume_puts_the_store_back_to_the_checkpoint(tmp_path: Path) -> None:
     with open_store(settings(tmp_path), resume_point(str(tmp_path), "auto", None)) as store:
         assert store.budgets(["p"]) == at_checkpoint
         assert steps(store) == [("discovery", 1), ("discovery", 2)]
+
+
+def test_a_checkpoint_notes_the_prompt(tmp_path: Path) -> None:
+    with open_store(settings(tmp_path), None) as store:
+        place = checkpoint(tmp_path, 1)
+        save(store, place)
+    assert read_note(place.folder / "actor" / "huggingface") == PromptNote("paper", TEMPLATE["chat_template"])
 
 
 def test_after_a_checkpoint_the_stores_file_can_be_copied_alone(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,11 @@ from verl.trainer.ppo.utils import need_critic, need_reference_policy
 from verl.utils.config import validate_config
 from verl.utils.dataset.rl_dataset import RLHFDataset, get_dataset_class
 
+from lapo_verl.doctor.compose import compose_config
 from lapo_verl.evaluate import EvalError, EvalSettings
 from lapo_verl.evaluate.models import Model
 from lapo_verl.evaluate.verl_run import verl_command
+from lapo_verl.prompt_note import PromptNote
 
 MODEL = Model("base", "owner/model", "hub:owner/model")
 
@@ -53,3 +56,13 @@ def test_verl_takes_the_papers_settings(tmp_path: Path, platform: str) -> None:
 def test_what_the_evaluation_sets_is_not_overridden(tmp_path: Path, override: str) -> None:
     with pytest.raises(EvalError, match=r"lapo eval sets .* itself"):
         verl_command(MODEL, tmp_path / "q.parquet", EvalSettings(overrides=(override,)), "cpu", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "template", ["a 'quote', \\boxed{} and \\n\n{{ messages[0].content }} {% if x %}=[1,2]{% endif %}"]
+)
+def test_the_template_of_a_training_reaches_verl_as_it_was(tmp_path: Path, template: str) -> None:
+    model = replace(MODEL, prompt=PromptNote("mine", template))
+    command = verl_command(model, tmp_path / "questions.parquet", EvalSettings(), "cpu", tmp_path)
+    config = compose_config("acc_only", command[command.index("--config-name=acc_only") + 1 :])
+    assert config.data.apply_chat_template_kwargs.chat_template == template

@@ -19,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tiny_models import QWEN3
 
 from lapo_verl.doctor.compose import compose_config
 from lapo_verl.hooks import preflight
@@ -54,7 +55,7 @@ def overrides(tmp_path: Path) -> list[str]:
         "platform=cpu",
         f"data.train_files={write(tmp_path / 'train.parquet', rows(8))}",
         f"data.val_files={write(tmp_path / 'val.parquet', rows(2))}",
-        "actor_rollout_ref.model.path=there/is/none",
+        f"actor_rollout_ref.model.path={QWEN3.save(tmp_path / 'model', weights=False)}",
         "trainer.default_local_dir=checkpoints",
     ]
 
@@ -141,14 +142,17 @@ def test_good_input_passes(tmp_path: Path, overrides: list[str], monkeypatch: py
     monkeypatch.chdir(tmp_path)
     content = [*rows(8), *rows(2)]
     write(tmp_path / "train.parquet", content)
-    (remark,) = check(compose_config("lapo_discovery", overrides))
+    remark, builder = check(compose_config("lapo_discovery", overrides))
+    assert builder.startswith(
+        "prompts are made by verl's QwenContinuousTokenBuilder: verl's choice for model_type 'qwen3'"
+    )
     assert remark.endswith(
         "train.parquet: 10 rows, 8 problems; 2 rows repeat a problem of the file, and are trained on as well"
     )
     twice = f"data.train_files=[{tmp_path / 'train.parquet'},{tmp_path / 'train.parquet'}]"
-    (remark,) = check(compose_config("lapo_discovery", [*overrides, twice]))
+    (remark, _) = check(compose_config("lapo_discovery", [*overrides, twice]))
     assert remark.endswith("names the file 2 times, and each time counts")
-    (warning, _) = check(compose_config("lapo_discovery", [*overrides, "actor_rollout_ref.rollout.n=1"]))
+    (warning, *_) = check(compose_config("lapo_discovery", [*overrides, "actor_rollout_ref.rollout.n=1"]))
     assert "actor_rollout_ref.rollout.n=1" in warning
 
 
@@ -283,7 +287,7 @@ def test_a_short_stage_one_is_no_other_problem_set(
     monkeypatch.chdir(tmp_path)
     with LengthStore.open(tmp_path / "short.sqlite") as store:
         store.record_step("discovery", 1, [GroupRecord("p0", 4, (10,), None)])
-    (_, remark) = check(compose_config("lapo_internalization", [*overrides, "lapo.init_from=short.sqlite"]))
+    (_, remark, _) = check(compose_config("lapo_internalization", [*overrides, "lapo.init_from=short.sqlite"]))
     assert "knows 1 of the 8 training problems" in remark
 
 

@@ -79,6 +79,7 @@ class TinyModel:
         tokenizer.save(str(folder / "tokenizer.json"))
         (folder / "tokenizer_config.json").write_text(json.dumps(self._tokenizer_config(), indent=2))
         config = self.config(
+            architectures=[f"{self.config.__name__.removesuffix('Config').removesuffix('Text')}ForCausalLM"],
             vocab_size=tokenizer.get_vocab_size(),
             bos_token_id=tokenizer.token_to_id(self.bos or self.pad),
             eos_token_id=tokenizer.token_to_id(self.eos),

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from lapo_verl.evaluate import EvalError, EvalSettings, evaluate
 from lapo_verl.report.dumps import read_samples
+from lapo_verl.verify import REVISION
 
 SETTINGS = EvalSettings(n=2, max_tokens=96)
 
@@ -51,6 +52,7 @@ def test_every_problem_of_every_benchmark_n_times(
         "acc": 1.0,
         "tokens": 17,
         "truncated": False,
+        "verifier": REVISION,
     }
     assert {row["level"] for row in rows[:6]} == {"0", "1", "2"}
     assert [(r.benchmark, r.problems, r.n) for r in evaluation.results] == [("sums", 3, 2), ("products", 2, 3)]
