@@ -15,20 +15,18 @@ from lapo_verl.verify.extract import Form
 from lapo_verl.verify.truth import check_ground_truth
 from lapo_verl.verify.verifier import (
     DEFAULT_TIMEOUT_S,
+    REVISION,
     Verdict,
-    VerifyCounts,
-    counts,
     is_correct,
     verify,
 )
 
 __all__ = [
     "DEFAULT_TIMEOUT_S",
+    "REVISION",
     "Form",
     "Verdict",
-    "VerifyCounts",
     "check_ground_truth",
-    "counts",
     "is_correct",
     "verify",
 ]

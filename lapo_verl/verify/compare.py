@@ -31,8 +31,10 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Final
 
+from lapo_verl.verify.algebra import letters, ratio, same_function
 from lapo_verl.verify.brackets import separators, split
-from lapo_verl.verify.identity import same_function, sum_terms
+from lapo_verl.verify.expression import number as number_of
+from lapo_verl.verify.expression import parse
 from lapo_verl.verify.normalize import without_text_marks
 from lapo_verl.verify.number import Number, read_number, same_number
 from lapo_verl.verify.reading import (
@@ -53,65 +55,97 @@ from lapo_verl.verify.reading import (
     read,
 )
 from lapo_verl.verify.units import split_unit
-from lapo_verl.verify.values import MAX_DEPTH, Value
 
+MAX_DEPTH: Final = 8
 _NAME: Final = r"(?:[A-Za-z]+(?: [A-Za-z]+){0,3}|\\[a-zA-Z]+)(?:_(?:[A-Za-z0-9]|\{[A-Za-z0-9]+\}))?'*"
 _LEFT_SIDE: Final = re.compile(
     rf"{_NAME}|{_NAME}\([^()=]*\)|\({_NAME}(?:, ?{_NAME})*\)|\\text ?\{{[^{{}}]*\}}|\|{_NAME}\||m?\\angle ?[A-Z]{{1,3}}"
 )
 _EQUALS: Final = separators(r"(?<![\\<>!:])=")
-_UNKNOWN: Final = re.compile(r"(?<![\\A-Za-z])[A-Za-z]")
+_APPROX: Final = separators(r"\\approx(?![A-Za-z])")
+_LETTER: Final = re.compile(r"(?<![\\A-Za-z])[A-Za-z]")
+_COMMAND: Final = re.compile(r"\\[A-Za-z]+")
 _MEMBER: Final = re.compile(rf"({_NAME}) ?\\in(?![A-Za-z]) ?(.*)")
 
 
 @dataclass(frozen=True)
 class Statement:
-    """A text without its left sides: ``x = 3`` has the name ``x`` and the body ``3``."""
+    """A text less its left side and what it is rounded to: ``x = \\pi \\approx 3`` has the name ``x``, the side pi."""
 
     name: str | None
-    body: str
-    sides: int  # how many sides the equation had that are not its name
-    consistent: bool = True  # whether no two sides are known to differ
+    sides: tuple[str, ...]
+    rounded: str | None = None
+
+    @property
+    def body(self) -> str:
+        return self.sides[-1]
+
+    @property
+    def is_value(self) -> bool:
+        """Whether the last side is a value, and not one side of an equation that is itself the answer."""
+        return len(self.sides) == 1 or not any(map(_has_unknown, self.sides))
+
+    def consistent(self, depth: int) -> bool:
+        """Whether no two sides are known to differ. Those in unknowns may: an equation holds for some values only."""
+        known = [side for side in self.sides if not _has_unknown(side)]
+        if self.body in known and any(settle(side, self.body, depth + 1) is False for side in known):
+            return False
+        return self.rounded is None or _about(self.body, self.rounded)
+
+    def is_to_be_solved(self, depth: int) -> bool:
+        """Whether it is an equation for its unknowns, ``x^2-5x+6=0``, and its last side no value of the first."""
+        if self.is_value or same_function(self.sides[0], self.body):
+            return False
+        names = re.findall("[A-Za-z]", _COMMAND.sub("", "".join(self.sides)))
+        return settle(self.body, "0", depth + 1) is True or (len(set(names)) == 1 and len(names) > 1)
+
+
+def _has_unknown(side: str) -> bool:
+    if node := parse(side):
+        return bool(letters(node))
+    return not read_number(side) and _LETTER.search(side) is not None
+
+
+def _about(exact: str, rounded: str) -> bool:
+    """Whether the second may be written after "about", by a unit of its last place or one percent, as far as known."""
+    x, y = read_number(exact), read_number(rounded)
+    return x is None or y is None or abs(x.value - y.value) <= max(10.0**-y.places, abs(x.value) / 100)
 
 
 @lru_cache(maxsize=16384)
-def _statement(text: str, depth: int) -> Statement:
-    items = split(AND.sub(",", text))
-    if items is None or len(items) > 1:
-        return Statement(None, text, 1)
+def _statement(text: str) -> Statement:
+    if len(split(AND.sub(",", text)) or ()) > 1:
+        return Statement(None, (text,))
     if match := _MEMBER.fullmatch(text):
-        return Statement(match[1], match[2].strip(), 1)
+        return Statement(match[1], (match[2].strip(),))
+    exact, *rounded = split(text, _APPROX) or (text,)
     name: str | None = None
-    sides = list(split(text, _EQUALS) or (text,))
-    if len(sides) == 1:
-        return Statement(None, text, 1)
-    if _LEFT_SIDE.fullmatch(sides[0]):
+    sides = list(split(exact, _EQUALS) or (exact,))
+    if len(sides) == 1 and rounded and _LEFT_SIDE.fullmatch(exact) and _has_unknown(exact):
+        return Statement(exact, tuple(rounded))  # "x \\approx 3"
+    if len(sides) > 1 and _LEFT_SIDE.fullmatch(sides[0]):
         name = sides.pop(0)
-    elif re.fullmatch(r"[A-Za-z]", sides[-1]):
+    elif len(sides) > 1 and re.fullmatch(r"[A-Za-z]", sides[-1]):
         name = sides.pop()  # "3 = x"
-    # An equation in unknowns holds for some of their values: only sides without one can contradict each other.
-    known = [side for side in sides if read_number(side) or not _UNKNOWN.search(side)]
-    consistent = sides[-1] not in known or all(settle(side, sides[-1], depth + 1) is not False for side in known)
-    return Statement(name, sides[-1], len(sides), consistent)
+    return Statement(name, tuple(sides), ",".join(rounded) or None)
 
 
 def without_left_sides(answer: str, truth: str, depth: int = 0) -> bool | tuple[str, str]:
     """The two texts less their ``x =`` and ``x \\in``; a verdict where the left sides decide alone."""
-    if "=" not in answer and "=" not in truth and "\\in" not in answer and "\\in" not in truth:
+    if not any(mark in text for mark in ("=", "\\in", "\\approx") for text in (answer, truth)):
         return answer, truth
-    a, b = _statement(answer, depth), _statement(truth, depth)
-    if not a.consistent:
+    a, b = _statement(answer), _statement(truth)
+    if not a.consistent(depth):
         return False
-    if a.name is not None and b.name is not None and a.name != b.name:
+    if a.name and b.name and a.name != b.name:
         # x = 3 is not y = 3; x = (y - 3)/2 may well be y = 2x + 3.
-        letters = len(a.name) == len(b.name) == 1
-        return False if letters and read_number(a.body) and read_number(b.body) else (answer, truth)
-    if b.name is None and b.sides > 1:
+        return answer, truth
+    if not b.is_value:
         return answer, truth  # the truth is an equation, so the equation is the answer
-    if b.name is not None and a.name is None and a.sides > 1:
-        # y = 2x + 3 may be written 2x - y + 3 = 0; but for x = 3 the last side of "2 + 1 = 3" is the answer.
-        return (a.body, b.body) if read_number(b.body) else (answer, truth)
-    return a.body, b.body
+    if len(a.sides) == 1 or a.name or b.name is None or read_number(b.body):
+        # For x = 3 the last side of "2 + 1 = 3" is the answer; but y = 2x + 3 may be written 2x - y + 3 = 0.
+        return False if not a.name and a.is_to_be_solved(depth) else (a.body, b.body)
+    return answer, truth
 
 
 def settle(answer: str, truth: str, depth: int = 0) -> bool | None:
@@ -160,14 +194,37 @@ def settle_bodies(answer: str, truth: str, depth: int = 0) -> bool | None:
     for one, other in ((a, b), (b, a)):
         if isinstance(one, Clock) and isinstance(other, Number):
             return _hour_or_ratio(one, other)
+    if without_text_marks(answer) == without_text_marks(truth):
+        return True
     if (prose := _prose(answer)) is not None and prose == _prose(truth):
         return True
     if isinstance(a, _SET_LIKE) and isinstance(b, _SET_LIKE):
         return _settle_pieces(_pieces(a, answer), _pieces(b, truth), depth)
-    if isinstance(a, Other) or isinstance(b, Other):
-        terms = sum_terms(answer)
-        return True if terms is not None and terms == sum_terms(truth) else same_function(answer, truth)
-    return False
+    sides = [split(text, _EQUALS) or () for text in (answer, truth)]
+    if len(sides[0]) > 1 or len(sides[1]) > 1:
+        return _settle_equations(*sides, depth)
+    if not (isinstance(a, Other) or isinstance(b, Other)):
+        return False
+    bare = without_units(answer, truth)
+    if isinstance(bare, bool):
+        return bare
+    return same_function(*bare)
+
+
+def _settle_equations(ours: tuple[str, ...], theirs: tuple[str, ...], depth: int) -> bool | None:
+    """Side by side, or one side less the other, which may be multiplied by a constant."""
+    if len(ours) != len(theirs):
+        return False
+    if any(all(settle(x, y, depth + 1) for x, y in zip(sides, theirs, strict=True)) for sides in (ours, ours[::-1])):
+        return True
+    if len(ours) != 2:
+        return False
+    multiple = ratio(_difference(ours), _difference(theirs))
+    return None if multiple is None else multiple != 0
+
+
+def _difference(sides: Sequence[str]) -> str:
+    return f"({sides[0]})-({sides[1]})"
 
 
 def algebra_questions(answer: str, truth: str) -> tuple[tuple[str, str], ...]:
@@ -202,7 +259,10 @@ def _inner(one: Reading, other: Reading) -> str | None:
     if isinstance(one, SetOf) and len(one.conditions) == 1 and re.fullmatch("[A-Za-z]", one.element):
         return one.conditions[0] if _has_letter(one.conditions[0], one.element) else None
     if isinstance(one, Residue) and isinstance(other, Number) and not other.unit and not other.percent:
-        return one.value
+        value, modulus = read_number(one.value), read_number(one.modulus)
+        if value is None or modulus is None or modulus.value <= 0 or same_number(value, other):
+            return one.value
+        return str(value.value % modulus.value)  # 17 mod 5 is 2
     return None
 
 
@@ -268,6 +328,10 @@ def _settle_chains(a: Chain, b: Chain, depth: int) -> bool | None:
             all(_same_side(x, y, depth) for x, y in zip(a.sides, sides, strict=True)) for sides in (b.sides, turned)
         ):
             return True
+    if a.signs == b.signs and len(a.signs) == 1 and all((*a.sides, *b.sides)):
+        multiple = ratio(_difference(a.sides), _difference(b.sides))
+        if multiple == 1 or (multiple and a.signs == ("\\ne",)):
+            return True
     # Where the variable stands alone on both sides nothing is left to be solved.
     ours, theirs = a.interval(), b.interval()
     if ours is None or theirs is None:
@@ -308,8 +372,8 @@ def _settle_residues(a: Residue, b: Residue, depth: int) -> bool | None:
     if a.name and b.name and not settle(a.name, b.name, depth + 1):
         return False
     x, y, modulus = read(a.value), read(b.value), read(b.modulus)
-    if isinstance(x, Number) and isinstance(y, Number) and isinstance(modulus, Number) and modulus.value.rational:
-        same = (x.value.rational - y.value.rational) % modulus.value.rational == 0
+    if isinstance(x, Number) and isinstance(y, Number) and isinstance(modulus, Number) and modulus.value:
+        same = (x.value - y.value) % modulus.value == 0
         return same and settle(a.modulus, b.modulus, depth + 1)
     return _settle_pairs(((a.value, b.value), (a.modulus, b.modulus)), depth)
 
@@ -324,10 +388,10 @@ def _same_time(a: Clock, b: Clock) -> bool:
 
 
 def _hour_or_ratio(clock: Clock, number: Number) -> bool | None:
-    """``6`` for 6 p.m. leaves out the unit. ``9/25`` for 9:25 is left to math-verify."""
+    """``6`` for 6 p.m. leaves out the unit; 9:25 may be ``9/25``."""
     if clock.half:
-        return not clock.minute and not clock.second and number == Number(Value(Fraction(clock.hour)))
-    return None if clock.may_be_ratio else False
+        return not clock.minute and not clock.second and same_number(number, Number(number_of(clock.hour)))
+    return clock.may_be_ratio and same_number(number, Number(number_of(Fraction(clock.hour, clock.minute))))
 
 
 _WORD: Final = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{4,}")
@@ -359,7 +423,7 @@ def _settle_groups(a: Group, b: Group, depth: int) -> bool | None:
     for one, other in ((a, b), (b, a)):
         # x=1, y=2 may be written (1,2) and 1,2: by the order of the names.
         if not one.brackets and other.brackets in ("", "()") and len(one.items) == len(other.items):
-            ours, theirs = ([_statement(item, depth + 1) for item in group.items] for group in (one, other))
+            ours, theirs = ([_statement(item) for item in group.items] for group in (one, other))
             letters = {statement.name[0] for statement in ours if statement.name}
             if all(x.name and not y.name for x, y in zip(ours, theirs, strict=True)) and len(letters) > 1:
                 return _all([settle(x.body, y.body, depth + 1) for x, y in zip(ours, theirs, strict=True)])

@@ -8,6 +8,7 @@ code points).
 from __future__ import annotations
 
 import re
+import unicodedata
 from functools import lru_cache
 from typing import Final
 
@@ -44,9 +45,9 @@ _CHARACTERS: Final = str.maketrans(
         "\N{VULGAR FRACTION ONE HALF}": r"\frac{1}{2}",
         "\N{VULGAR FRACTION ONE QUARTER}": r"\frac{1}{4}",
         "\N{VULGAR FRACTION THREE QUARTERS}": r"\frac{3}{4}",
-        "\N{SUPERSCRIPT TWO}": "^2",
-        "\N{SUPERSCRIPT THREE}": "^3",
-        "\N{SQUARE ROOT}": r"\sqrt ",
+        "\N{SQUARE ROOT}": "\\sqrt√",  # what the root is of follows in _RULES
+        "\N{CUBE ROOT}": "\\sqrt[3]√",
+        "\N{FOURTH ROOT}": "\\sqrt[4]√",
         "\N{PRIME}": "'",
         "\N{DOUBLE PRIME}": "''",
         "\N{RIGHT SINGLE QUOTATION MARK}": "'",
@@ -77,11 +78,12 @@ _RULES: Final[tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...]] = tuple(
         (("$",), r"\\\$", r"\\dollar "),  # kept for the unit, so that the dollars of math mode can go
         (("$", "style", "limits"), r"\$|\\displaystyle(?![A-Za-z])|\\textstyle(?![A-Za-z])|\\limits(?![A-Za-z])", ""),
         (("\\",), r"(?<!\\)\\[()\[\]]", ""),  # \( ... \) and \[ ... \], but not the line end \\[2pt]
-        (("{,}", ",\\!"), r"(?<=[0-9])(?:\{,\}|,\\!)(?=[0-9])", ","),  # a comma that TeX is told is no separator
+        (("{,}", ",\\!"), r"(?<=[0-9])(?:\{,\}|,\\!) ?(?=[0-9])", ","),  # a comma that TeX is told is no separator
         (("\\!",), r"\\!", ""),
         (("\\", "~"), r"(?<=[0-9])(?:\\,|~|\\ )(?=[0-9]{3}(?![0-9]))", ","),  # 12\,000
         (("\\", "~"), r"(?<!\\)\\(?:[,;:> ]|q?quad(?![A-Za-z]))|~", " "),
         (("\\",), r"\\(?:left|right|middle|bigl|bigr|Bigl|Bigr|big|Big|biggl|biggr|bigg|Bigg)(?![A-Za-z])\.?", ""),
+        (("phantom",), r"\\[hv]?phantom\s*(?:\{[^{}]*\}|[-+])", " "),  # room for what is not shown
         (("brace",), r"\\lbrace(?![A-Za-z])", r"\\{"),
         (("brace",), r"\\rbrace(?![A-Za-z])", r"\\}"),
         (("frac",), r"\\(?:dfrac|tfrac|cfrac)(?![A-Za-z])", r"\\frac"),
@@ -102,7 +104,11 @@ _RULES: Final[tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...]] = tuple(
         (("\\circ", "\\degree"), r"\s*\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![A-Za-z]))|\\degree(?![A-Za-z])", r"\\degree "),
         (("\\frac",), r"\\frac\s*([0-9])\s*([0-9])", r"\\frac{\1}{\2}"),
         (("\\frac",), r"\\frac\s*([0-9a-zA-Z])\s*\{", r"\\frac{\1}{"),
+        (("√",), r"√\s*(?:\(([^()]*)\)|([0-9]+(?:\.[0-9]+)?|[A-Za-z]|\\pi|\\frac\{[^{}]*\}\{[^{}]*\}))", r"{\1\2}"),
+        (("√",), "√", ""),
         (("\\sqrt",), r"\\sqrt\s*([0-9])", r"\\sqrt{\1}"),
+        (("pi",), r"(?<![A-Za-z\\])pi(?![A-Za-z])", r"\\pi "),
+        (("_",), r"_(?:\{\s*)?(?:\\text\s*\{\s*([A-Za-z0-9]+)\s*\}|\\(max|min))(?:\s*\})?", r"_{\1\2}"),
         (("inf",), r"(?<![A-Za-z\\])(?:infinity|inf)(?![A-Za-z])", r"\\infty "),
         (("\\infty",), r"\\text\s*\{\s*\\infty\s*\}", r"\\infty "),
         (("dots", "..."), r"\\(?:dots|cdots|dotsc|dotsb)(?![A-Za-z])|\.\.\.", r"\\ldots "),
@@ -173,6 +179,7 @@ _LEFT_BRACE: Final = re.compile(
     re.DOTALL,
 )
 _SPACES: Final = re.compile(r"\s+")
+_RAISED: Final = re.compile("[⁰¹²³⁴-⁹⁻]+|[₀-₉]+")
 _BRACED_FRACTION: Final = re.compile(r"(\\frac\{[^{}]*\})\s*([0-9])")
 # A comma keeps the space after it: "1, 234" is two numbers, "1,234" is one.
 _TIGHT: Final = re.compile(r" ?([^\w\s\\,]) ?")
@@ -195,7 +202,7 @@ def normalize(text: str) -> str:
     text = text.strip()
     if text.isascii() and (text.isdigit() or text.isalpha()):
         return text
-    text = _SPACES.sub(" ", text.translate(_CHARACTERS))
+    text = _SPACES.sub(" ", _RAISED.sub(_script, text).translate(_CHARACTERS))
     if text.count("|") == 1 and "\\|" not in text:
         text = text.replace("|", r"\mid ")  # a lone bar is no absolute value
     if "\\begin" in text:
@@ -226,6 +233,11 @@ _TEXT: Final = re.compile(r"\\text ?\{([^{}]*)\}")
 def without_text_marks(text: str) -> str:
     """``5\\text{ hours}`` is ``5 hours``, with one space between words."""
     return " ".join(_TEXT.sub(r" \1 ", text).split())
+
+
+def _script(digits: re.Match[str]) -> str:
+    plain = unicodedata.normalize("NFKC", digits[0]).replace("\N{MINUS SIGN}", "-")
+    return f"{'_' if '₀' <= digits[0] <= '₉' else '^'}{{{plain}}}"
 
 
 def _with_parentheses(interval: re.Match[str]) -> str:

@@ -12,7 +12,7 @@ from typing import Final
 
 from lapo_verl.verify.brackets import closes
 from lapo_verl.verify.extract import MAX_ANSWER_CHARS, final_answer
-from lapo_verl.verify.normalize import balanced, has_control_characters, normalize
+from lapo_verl.verify.normalize import balanced, has_control_characters, normalize, without_text_marks
 from lapo_verl.verify.number import Number
 from lapo_verl.verify.reading import Choice, Words, read
 
@@ -31,6 +31,8 @@ def check_ground_truth(ground_truth: str) -> None:
     text = normalize(unboxed(ground_truth))
     if not text:
         raise ValueError(f"the ground truth says nothing: {shown!r}")
+    if is_missing(text):
+        raise ValueError(f"the ground truth is missing: {shown!r} is what an empty cell becomes when it is read")
     if not balanced(text):
         raise ValueError(f"the ground truth has unbalanced braces: {shown!r}")
     if "####" in text:
@@ -44,6 +46,11 @@ def unboxed(ground_truth: str) -> str:
     text = ground_truth.strip()
     box = re.match(r"\\(?:boxed|fbox)\s*(?=\{)", text)
     return final_answer(text) or "" if box and closes(text[box.end() :]) else text
+
+
+def is_missing(text: str) -> bool:
+    """Whether the normalized text is NaN, "not a number": a value that is missing and equals nothing."""
+    return without_text_marks(text).casefold() == "nan"
 
 
 def _flaw(text: str) -> str | None:
@@ -74,7 +81,9 @@ _SYMBOLS: Final = _words(
     sigma tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega infty
     emptyset ell hbar imath jmath Re Im aleph partial nabla ldots vdots ddots dagger top bot square Box blacksquare
     diamond triangle bigstar bigcirc heartsuit spadesuit clubsuit diamondsuit angle circ bullet checkmark frown smile
-    uparrow downarrow prime euro pounds yen degree dollar lfloor lceil rfloor rceil"""
+    uparrow downarrow prime euro pounds yen degree dollar lfloor lceil rfloor rceil mho wp eth complement surd natural
+    sharp flat clubs Finv Game beth gimel daleth digamma varkappa oslash maltese circledR circledS lozenge bigtriangleup
+    triangledown blacktriangle bigodot bigoplus bigotimes S P dag ddag copyright textdegree updownarrow nexists"""
 )
 _BEFORE_SOMETHING: Final = _words(
     """sin cos tan cot sec csc arcsin arccos arctan arccot arcsec arccsc sinh cosh tanh coth log ln lg exp lim limsup
@@ -83,7 +92,7 @@ _BEFORE_SOMETHING: Final = _words(
 )
 _OPERATORS: Final = _words(
     """cdot times div ast star cup cap setminus oplus ominus otimes odot wedge vee land lor bmod mod sqcup uplus
-    choose over"""
+    choose over dotplus amalg wr bigcirc triangleleft triangleright ltimes rtimes boxplus boxminus boxtimes"""
 )
 _RELATIONS: Final = _words(
     """le ge ne ll gg approx equiv cong sim simeq propto doteq in notin ni subset subseteq subsetneq supset supseteq
@@ -96,7 +105,7 @@ _ARGUMENTS: Final = {
         _words(
             """sqrt overline underline bar vec hat widehat tilde widetilde dot ddot mathbb mathcal mathfrak mathscr
             overrightarrow overleftarrow overleftrightarrow overarc overparen wideparen pmod pod boldsymbol mathsf
-            phantom substack cancel text hspace"""
+            textcircled circled substack cancel text hspace"""
         ),
         1,
     ),
@@ -121,7 +130,7 @@ _NEEDS: Final = {
 _TOKEN: Final = re.compile(
     r"\\(?:begin|end) ?\{(?P<environment>[A-Za-z]+\*?)\}|\\text ?\{(?P<text>[^{}]*)\}|\\(?P<command>[A-Za-z]+)"
     r"|(?P<nothing>\{\}(?=[_^]))|(?P<end>\\\\(?:\[[^\]]*\])?)|(?P<open>\\\{|[({\[])|(?P<close>\\\}|[)}\]])"
-    r"|(?P<operand>[0-9]+(?:\.[0-9]+)?|\.[0-9]+|[^\W\d_]|[^\x00-\x7f])|(?P<sign>[+-])|(?P<operator>[*/])|(?P<relation>[=<>:])"
+    r"|(?P<operand>[0-9]+(?:\.[0-9]+)?|\.[0-9]+|[^\W\d_]|[^\x00-\x7f])|(?P<sign>[+-])|(?P<operator>\*|/+|@)|(?P<relation>[=<>:])"
     r"|(?P<separator>[,;])|(?P<after>['\"!%])|(?P<script>[\^_])|(?P<layout>\\?[|]|\\\#|\\?&|[ .€£¥₹¢]+)|(?P<other>.)",
     re.DOTALL,
 )
@@ -243,12 +252,8 @@ class _Form:
         kind, token = self.tokens[self.at]
         self.at += 1
         if token == "{":
-            # A lone sign is a whole superscript: \mathbb{R}^{+}.
-            if script and [text for _, text in self.tokens[self.at : self.at + 2]] in (
-                ["+", "}"],
-                ["-", "}"],
-                ["*", "}"],
-            ):
+            # A lone sign or operator is a whole script: \mathbb{R}^{+}, m_{\max}, L_{\odot}.
+            if script and self.tokens[self.at + 1 : self.at + 2] == [("close", "}")] and self._next() != "{":
                 self.at += 2
                 return
             self._sequence(("}",))

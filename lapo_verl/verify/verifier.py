@@ -1,10 +1,8 @@
-"""Is the answer right? Extraction, the cheap comparison, and math-verify in a worker for what is left."""
+"""Is the answer right? Extraction, the cheap comparison, and math-verify in the server for what is left."""
 
 from __future__ import annotations
 
-import os
 import re
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,16 +17,21 @@ from lapo_verl.verify.compare import (
 )
 from lapo_verl.verify.extract import MAX_ANSWER_CHARS, Form, final_answer
 from lapo_verl.verify.normalize import balanced, has_control_characters, normalize
-from lapo_verl.verify.truth import unboxed
-from lapo_verl.verify.values import too_large
+from lapo_verl.verify.truth import is_missing, unboxed
 
 DEFAULT_TIMEOUT_S: Final = 3.0
-# What is sent to a worker: longer or deeper texts are no answers, and parsing them would only burn the time limit.
+# Raise it whenever a verdict changes: verdicts that were kept under another one are judged again.
+REVISION: Final = 2
+# What is sent to the server: longer or deeper texts are no answers, and parsing them would only burn the time limit.
 _MAX_ALGEBRA_CHARS: Final = 1_000
 _MAX_ALGEBRA_DEPTH: Final = 40
 # Code, definitions, and dots, which math-verify drops: 3.14\ldots is not 3.14.
 _DOTS: Final = ("\\ldots", "\\dots", "\\cdots", "...")
 _NO_ALGEBRA: Final = ("`", '"', "#", "@", "__", "??", "//", "\\angle", "\\triangle", "\\def", "\\newcommand", *_DOTS)
+# Inequalities, sets, matrices and calculus; all else that can be read is settled by its values (``algebra``).
+_FOR_THE_SERVER: Final = re.compile(
+    r"[<>]|\\(?:le|ge|ne|cup|cap|setminus|sum|prod|int|lim|begin)(?![A-Za-z])|\\frac\{d"
+)
 # math-verify reads "1 2" as 1 + 2, though the base of a logarithm, \log_2 8, is no number of its own; and it drops
 # what hangs on a number, 42_x and 42'.
 _MISREAD: Final = re.compile(r"(?<![_0-9.])[0-9][0-9.]* [0-9]|[0-9][_']")
@@ -41,41 +44,6 @@ class Verdict:
     correct: bool
     answer: str | None  # the final answer as it was written, None where there is none
     timed_out: bool = False  # a worker was killed or died over it; the answer counts as wrong
-
-
-@dataclass(frozen=True)
-class VerifyCounts:
-    """What this process has verified so far; ``timeouts`` is the source of ``lapo/verify_timeouts_total``."""
-
-    responses: int = 0
-    no_answer: int = 0
-    slow: int = 0  # asked of a worker
-    timeouts: int = 0
-
-
-_count_lock = threading.Lock()
-_counts = {"responses": 0, "no_answer": 0, "slow": 0, "timeouts": 0}
-
-
-def counts() -> VerifyCounts:
-    """The counts of this process since its start."""
-    with _count_lock:
-        return VerifyCounts(**_counts)
-
-
-def _count(*names: str) -> None:
-    with _count_lock:
-        for name in names:
-            _counts[name] += 1
-
-
-def _fresh_lock() -> None:
-    """In a forked child: another thread of the parent may have held the lock."""
-    global _count_lock
-    _count_lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_fresh_lock)
 
 
 def is_correct(
@@ -98,10 +66,8 @@ def verify(
     """``is_correct`` with what was found: the answer, and whether a worker ran out of time over it."""
     answer = final_answer(response, forms)
     if answer is None:
-        _count("responses", "no_answer")
         return Verdict(False, None)
     correct, timed_out = _same(answer, ground_truth, timeout_s)
-    _count("responses", *(("timeouts",) if timed_out else ()))
     return Verdict(correct, answer, timed_out)
 
 
@@ -111,6 +77,8 @@ def _same(answer: str, ground_truth: str, timeout_s: float) -> tuple[bool, bool]
         return bool(ground_truth) and answer == ground_truth, False
     ours, truth = normalize(answer), normalize(unboxed(ground_truth))
     if not ours or not truth:
+        return False, False
+    if is_missing(truth):
         return False, False
     if ours == truth:
         return True, False
@@ -126,27 +94,28 @@ def _same(answer: str, ground_truth: str, timeout_s: float) -> tuple[bool, bool]
         question = without_units(*pair_of_parts)
         if isinstance(question, bool):
             return False, False
-        if not all(map(_is_algebra, question)) or too_large(question[0]) or variables_differ_in_case(*question):
+        if not all(map(_is_algebra, question)) or variables_differ_in_case(*question):
+            return False, False
+        if not any(map(_FOR_THE_SERVER.search, question)):
             return False, False
         questions.append(question)
     if not questions:
         return False, False
 
-    from lapo_verl.verify.pool import AnswerTimeout
+    from lapo_verl.verify.client import AnswerTimeout
 
     try:
-        return _equal_in_worker(tuple(questions), timeout_s), False
+        return _equal_in_server(tuple(questions), timeout_s), False
     except AnswerTimeout:
         return False, True
 
 
 @lru_cache(maxsize=4096)
-def _equal_in_worker(pairs: tuple[tuple[str, str], ...], timeout_s: float) -> bool:
+def _equal_in_server(pairs: tuple[tuple[str, str], ...], timeout_s: float) -> bool:
     """Remembered, because the rollouts of a group give the same answers; a timeout raises and is not remembered."""
-    from lapo_verl.verify import pool, worker
+    from lapo_verl.verify import client
 
-    _count("slow")
-    return pool.ask(worker.equal, pairs, timeout_s=timeout_s)
+    return client.ask(pairs, timeout_s)
 
 
 def _is_algebra(text: str) -> bool:
