@@ -21,8 +21,9 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from lapo_verl.verify import DEFAULT_TIMEOUT_S, counts, is_correct, verify
 from lapo_verl.verify.pool import warm_up
+
+from lapo_verl.verify import DEFAULT_TIMEOUT_S, counts, is_correct, verify
 
 Pair = tuple[str, str, bool]  # response, truth, whether it is right
 

@@ -4,8 +4,9 @@
 
 The file has lines {"answer": ...}. Clothes: ``\\dfrac``, ``\\left \\right``, spaces, ``\\text`` dropped where it only
 dresses, separators of thousands, units, a full stop. Changes: one digit, one sign, one item of a list left out, one
-bracket turned. A change that leaves the same mathematics is listed in SAME; every other one that counts as right is a
-false positive, and ends the sweep with exit code 1, as does a truth that is refused or unequal to itself.
+bracket turned. A change that leaves the same mathematics (the sign of 0, a sign in \\phantom) is listed; every other
+one that counts as right is a false positive, and ends the sweep with exit code 1, as does a truth that is refused or
+unequal to itself.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 from lapo_verl.verify import check_ground_truth, verify
@@ -25,10 +27,8 @@ INTEGER = re.compile(r"-?[0-9]{4,}")
 PLAIN = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 TEXT = re.compile(r"\\(?:text|mbox|textbf|textrm|mathrm)\s*\{([^{}]*)\}")
 GROUP = re.compile(r"[(\[][^()\[\]]*,[^()\[\]]*[)\]]")
+NOTHING = re.compile(r"-(?=0(?![0-9.]))|\\phantom [+-]")  # -0, and what is not shown
 TURNED = str.maketrans("()[]", "[]()")
-
-# (truth, change): the same by mathematics.
-SAME: frozenset[tuple[str, str]] = frozenset()
 
 
 def clothes(answer: str) -> Iterator[tuple[str, str]]:
@@ -39,7 +39,11 @@ def clothes(answer: str) -> Iterator[tuple[str, str]]:
     if "\\frac" in answer:
         yield "\\dfrac", answer.replace("\\frac", "\\dfrac")
         yield "\\tfrac", answer.replace("\\frac", "\\tfrac ")
-    if "\\left" not in answer and re.search(r"[(\[]", answer) and not re.search(r"\\[\[({\])}]|\\begin|\\sqrt\[", answer):
+    if (
+        "\\left" not in answer
+        and re.search(r"[(\[]", answer)
+        and not re.search(r"\\[\[({\])}]|\\begin|\\sqrt\[", answer)
+    ):
         sized = re.sub(r"[(\[]", r"\\left\g<0>", answer)
         yield "\\left \\right", re.sub(r"[)\]]", r"\\right\g<0>", sized)
     if TEXT.search(answer):
@@ -68,8 +72,8 @@ def changes(answer: str) -> Iterator[tuple[str, str]]:
     inner = re.fullmatch(r"\s*((?:\\left)?(?:\\\{|[(\[])?)(.*?)((?:\\right)?(?:\\\}|[)\]])?)\s*", answer, re.DOTALL)
     if inner and (commas := outer(inner[2], COMMAS)) and not re.fullmatch(r"[0-9,\\! ]+", answer):
         ends = [-1, *(comma.start() for comma in commas), len(inner[2])]
-        items = [inner[2][start + 1 : end] for start, end in zip(ends, ends[1:], strict=False)]
-        for k in range(len(items)):
+        items = [inner[2][start + 1 : end] for start, end in pairwise(ends)]
+        for k in range(len(items)) if all(map(str.strip, items)) else ():
             yield "item", inner[1] + ",".join(items[:k] + items[k + 1 :]) + inner[3]
 
 
@@ -86,6 +90,7 @@ def main() -> None:
     tried: Counter[str] = Counter()
     failed: Counter[str] = Counter()
     failures: list[str] = []
+    same: list[str] = []
     begin = time.perf_counter()
     for truth in answers:
         tried["accepted"] += 1
@@ -101,14 +106,19 @@ def main() -> None:
                 failures.append(f"not equal, {name}: {given!r} for {truth!r}")
         for name, given in changes(truth):
             tried[f"another: {name}"] += 1
-            if judged(given, truth) and (truth, given) not in SAME:
+            if not judged(given, truth):
+                continue
+            if NOTHING.sub("", given) == NOTHING.sub("", truth):
+                same.append(f"the same by mathematics: {given!r} for {truth!r}")
+            else:
                 failed[f"another: {name}"] += 1
                 failures.append(f"false positive, {name}: {given!r} for {truth!r}")
-    print(f"{len(answers)} answers of {file.name}, {sum(tried.values())} questions, {time.perf_counter() - begin:.0f} s")
+    print(
+        f"{len(answers)} answers of {file.name}, {sum(tried.values())} questions, {time.perf_counter() - begin:.0f} s"
+    )
     for name, count in sorted(tried.items()):
         print(f"{name:<32}{count:>8}{failed[name]:>8} failed")
-    for failure in failures:
-        print(failure)
+    print("\n".join(same + failures))
     raise SystemExit(bool(failures))
 
 

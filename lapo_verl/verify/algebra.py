@@ -29,6 +29,7 @@ _ROUNDING: Final = 2.0**-350
 _TINY: Final = 2.0**-250  # what is inexact and this small may be nothing but rounding
 _MAX_FACTORIAL: Final = 500
 
+Real = Fraction | float
 Values = list[tuple[Any, Any, float]]  # of both sides at a point, and the largest magnitude on the way
 _random: Final = random.SystemRandom()  # not the process's generator, which a training may have seeded
 
@@ -74,7 +75,7 @@ def ratio(one: str, other: str) -> int | None:
 
 
 @lru_cache(maxsize=16384)
-def constant(node: Node) -> Fraction | float | None:
+def constant(node: Node) -> Real | None:
     """The real value of an expression without unknowns, exact where it is rational; None where it has none."""
     values = None if letters(node) else _numerically(node, node)
     if not values or hasattr(values[0][0], "_mpc_"):
@@ -155,7 +156,7 @@ _local = threading.local()
 def _mp() -> Any:
     """This thread's mpmath: a context changes its precision while it computes, so that threads cannot share one."""
     if not hasattr(_local, "context"):
-        from mpmath import MPContext  # type: ignore[import-untyped]
+        from mpmath import MPContext
 
         _local.context = MPContext()
         _local.context.prec = _PRECISION_BITS
@@ -186,7 +187,7 @@ class _Evaluation:
             raise _Inexact
         values = [self.value(operand) for operand in operands]
         if operation == "power":
-            return self._checked(_power(*values, self.exact))
+            return self._checked(_power(values[0], values[1], self.exact))
         own = _OPERATIONS.get(operation)
         return self._checked(own(*values) if own else getattr(_mp(), operation)(*map(_inexact, values)))
 

@@ -24,9 +24,6 @@ _GRACE_S: Final = 30.0  # the server kills what is late; where even that does no
 _MAX_QUESTIONS: Final = 32
 
 
-Pairs = tuple[tuple[str, str], ...]
-
-
 class AnswerTimeout(Exception):
     """The child was killed, or died, over this question."""
 
@@ -62,15 +59,15 @@ class _Server:
             )
         threading.Thread(target=self._listen, daemon=True).start()
 
-    def ask(self, pairs: Pairs, limit_s: float) -> int:
-        """The server's code for the pairs. Raises OSError where the server has ended."""
+    def ask(self, answer: str, truth: str, limit_s: float) -> int:
+        """The server's code for the pair. Raises OSError where the server has ended."""
         reply: Future[int] = Future()
         with self.lock:
             if self.ended:
                 raise ConnectionError("the server has ended")
             number = next(self.numbers)
             self.waiting[number] = reply
-            self.questions.write(json.dumps([number, limit_s, pairs]).encode() + b"\n")
+            self.questions.write(json.dumps([number, limit_s, answer, truth]).encode() + b"\n")
         return reply.result(timeout=limit_s + _GRACE_S)
 
     def _listen(self) -> None:
@@ -95,13 +92,13 @@ _lock = threading.Lock()
 _server: _Server | None = None
 
 
-def ask(pairs: Pairs, timeout_s: float) -> bool:
-    """Whether all pairs of (answer, truth) are the same. Raises ``AnswerTimeout`` or ``ServerUnavailable``."""
+def ask(answer: str, truth: str, timeout_s: float) -> bool:
+    """Whether two normalized texts are the same. Raises ``AnswerTimeout`` or ``ServerUnavailable``."""
     with _slots:
         for _ in range(2):
             running = _running()
             try:
-                code = running.ask(pairs, timeout_s)
+                code = running.ask(answer, truth, timeout_s)
             except OSError:  # the server is gone, for a reason that need not be this answer
                 _discard(running)
             except FutureTimeout:

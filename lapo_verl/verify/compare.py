@@ -29,9 +29,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from math import inf
 from typing import Final
 
-from lapo_verl.verify.algebra import letters, ratio, same_function
+from lapo_verl.verify.algebra import Real, letters, ratio, same_function
 from lapo_verl.verify.brackets import separators, split
 from lapo_verl.verify.expression import number as number_of
 from lapo_verl.verify.expression import parse
@@ -96,8 +97,10 @@ class Statement:
         """Whether it is an equation for its unknowns, ``x^2-5x+6=0``, and its last side no value of the first."""
         if self.is_value or same_function(self.sides[0], self.body):
             return False
+        if settle(self.body, "0", depth + 1):
+            return True
         names = re.findall("[A-Za-z]", _COMMAND.sub("", "".join(self.sides)))
-        return settle(self.body, "0", depth + 1) is True or (len(set(names)) == 1 and len(names) > 1)
+        return len(set(names)) == 1 and (len(names) > 1 or bool(ratio(self.sides[0], names[0])))
 
 
 def _has_unknown(side: str) -> bool:
@@ -108,8 +111,12 @@ def _has_unknown(side: str) -> bool:
 
 def _about(exact: str, rounded: str) -> bool:
     """Whether the second may be written after "about", by a unit of its last place or one percent, as far as known."""
-    x, y = read_number(exact), read_number(rounded)
-    return x is None or y is None or abs(x.value - y.value) <= max(10.0**-y.places, abs(x.value) / 100)
+    x, y = _real(exact), read_number(rounded)
+    return (
+        x is None
+        or y is None
+        or abs(Fraction(x) - Fraction(y.value)) <= max(Fraction(1, 10**y.places), abs(Fraction(x)) / 100)
+    )
 
 
 @lru_cache(maxsize=16384)
@@ -142,8 +149,8 @@ def without_left_sides(answer: str, truth: str, depth: int = 0) -> bool | tuple[
         return answer, truth
     if not b.is_value:
         return answer, truth  # the truth is an equation, so the equation is the answer
-    if len(a.sides) == 1 or a.name or b.name is None or read_number(b.body):
-        # For x = 3 the last side of "2 + 1 = 3" is the answer; but y = 2x + 3 may be written 2x - y + 3 = 0.
+    if a.name or a.is_value or b.name is None:
+        # For x = 3 the last side of "2 + 1 = 3" is the answer; but x = 3 may be written 2x = 6.
         return False if not a.name and a.is_to_be_solved(depth) else (a.body, b.body)
     return answer, truth
 
@@ -202,8 +209,8 @@ def settle_bodies(answer: str, truth: str, depth: int = 0) -> bool | None:
         return _settle_pieces(_pieces(a, answer), _pieces(b, truth), depth)
     sides = [split(text, _EQUALS) or () for text in (answer, truth)]
     if len(sides[0]) > 1 or len(sides[1]) > 1:
-        return _settle_equations(*sides, depth)
-    if not (isinstance(a, Other) or isinstance(b, Other)):
+        return _settle_equations(sides[0], sides[1], depth)
+    if not (isinstance(a, Other) or isinstance(b, Other)) or (isinstance(a, Number) and truth in _INFINITE):
         return False
     bare = without_units(answer, truth)
     if isinstance(bare, bool):
@@ -227,23 +234,8 @@ def _difference(sides: Sequence[str]) -> str:
     return f"({sides[0]})-({sides[1]})"
 
 
-def algebra_questions(answer: str, truth: str) -> tuple[tuple[str, str], ...]:
-    """What ``settle_bodies`` could not tell: pairs that must all be the same; none where asking is no use.
-
-    math-verify reads neither cases nor set-builder notation, so it is asked for their parts.
-    """
-    a, b = read(answer), read(truth)
-    pairs: Pairs | None = ((answer, truth),)
-    if isinstance(a, Cases) and isinstance(b, Cases):
-        pairs = _cells(a, b, 0)
-    elif isinstance(a, SetOf) and isinstance(b, SetOf):
-        pairs = _descriptions(a, b, 0)
-    elif isinstance(a, Cases | SetOf) or isinstance(b, Cases | SetOf):
-        pairs = None
-    return tuple(pair for pair in pairs or () if settle(*pair) is None)
-
-
 Pairs = tuple[tuple[str, str], ...]
+_INFINITE: Final[dict[str, float]] = {"\\infty": inf, "-\\infty": -inf}
 _SET_LIKE: Final = (Group, Union, Chain, SetOf)
 _OTHERWISE: Final = ("otherwise", "else", "\\text{otherwise}", "\\text{else}")
 
@@ -259,10 +251,15 @@ def _inner(one: Reading, other: Reading) -> str | None:
     if isinstance(one, SetOf) and len(one.conditions) == 1 and re.fullmatch("[A-Za-z]", one.element):
         return one.conditions[0] if _has_letter(one.conditions[0], one.element) else None
     if isinstance(one, Residue) and isinstance(other, Number) and not other.unit and not other.percent:
-        value, modulus = read_number(one.value), read_number(one.modulus)
-        if value is None or modulus is None or modulus.value <= 0 or same_number(value, other):
-            return one.value
-        return str(value.value % modulus.value)  # 17 mod 5 is 2
+        value, modulus = _real(one.value), _real(one.modulus)
+        if (
+            isinstance(value, Fraction)
+            and isinstance(modulus, Fraction)
+            and value != other.value
+            and 0 < modulus < 10**12
+        ):
+            return str(value % modulus)  # 17 mod 5 is 2
+        return one.value
     return None
 
 
@@ -332,6 +329,8 @@ def _settle_chains(a: Chain, b: Chain, depth: int) -> bool | None:
         multiple = ratio(_difference(a.sides), _difference(b.sides))
         if multiple == 1 or (multiple and a.signs == ("\\ne",)):
             return True
+        if multiple is not None and len({*_LETTER.findall("".join((*a.sides, *b.sides)))}) > 1:
+            return False  # nothing that could be solved for its one unknown
     # Where the variable stands alone on both sides nothing is left to be solved.
     ours, theirs = a.interval(), b.interval()
     if ours is None or theirs is None:
@@ -364,17 +363,45 @@ def _settle_pieces(ours: tuple[str, ...] | None, theirs: tuple[str, ...] | None,
     if ours is None or theirs is None:
         return None
     verdict = _settle_sets(Group("", ours), Group("", theirs), depth)
-    # Pieces may touch or overlap, so that other pieces have the same union.
-    return None if verdict is False and len(ours) + len(theirs) > 2 else verdict
+    a, b = _merged(ours), _merged(theirs)
+    return verdict or (None if a is None or b is None else a == b)
+
+
+def _merged(intervals: tuple[str, ...]) -> list[tuple[Real, int, Real, int]] | None:
+    """(low, 1 where it is left out, high, -1 where it is left out) of each piece of the union; None for letters."""
+    pieces: list[tuple[Real, int, Real, int]] = []
+    for interval in intervals:
+        group = read(interval)
+        if not isinstance(group, Group):
+            return None
+        ends = [_INFINITE[item] if item in _INFINITE else _real(item) for item in group.items]
+        if None in ends or (group.brackets != "{}" and len(ends) != 2):
+            return None
+        values = [end for end in ends if end is not None]
+        if group.brackets == "{}":
+            pieces += [(value, 0, value, 0) for value in values]
+        else:
+            pieces.append((values[0], int(group.brackets[0] == "("), values[1], -int(group.brackets[1] == ")")))
+    merged: list[tuple[Real, int, Real, int]] = []
+    for low, low_out, high, high_out in sorted(pieces):
+        if merged and (low, low_out) <= (merged[-1][2], merged[-1][3] + 1):
+            high, high_out = max((high, high_out), merged[-1][2:])
+            low, low_out = merged.pop()[:2]
+        merged.append((low, low_out, high, high_out))
+    return merged
+
+
+def _real(text: str) -> Real | None:
+    number = read_number(text)
+    return number.value if number else None
 
 
 def _settle_residues(a: Residue, b: Residue, depth: int) -> bool | None:
     if a.name and b.name and not settle(a.name, b.name, depth + 1):
         return False
-    x, y, modulus = read(a.value), read(b.value), read(b.modulus)
-    if isinstance(x, Number) and isinstance(y, Number) and isinstance(modulus, Number) and modulus.value:
-        same = (x.value - y.value) % modulus.value == 0
-        return same and settle(a.modulus, b.modulus, depth + 1)
+    x, y, modulus = _real(a.value), _real(b.value), _real(a.modulus)
+    if isinstance(x, Fraction) and isinstance(y, Fraction) and isinstance(modulus, Fraction) and modulus:
+        return (x - y) % modulus == 0 and settle(a.modulus, b.modulus, depth + 1)
     return _settle_pairs(((a.value, b.value), (a.modulus, b.modulus)), depth)
 
 
@@ -471,9 +498,3 @@ def without_units(answer: str, truth: str) -> bool | tuple[str, str]:
     if our_factor != their_factor or (our_unit and their_unit and our_unit != their_unit):
         return False
     return ours, theirs
-
-
-def variables_differ_in_case(answer: str, truth: str) -> bool:
-    """Whether one text has ``R`` where the other has ``r``: two variables, and math-verify takes them for one."""
-    ours, theirs = ({*re.sub(r"\\[A-Za-z]+", "", text)} for text in (answer, truth))
-    return any(letter.isalpha() and letter.swapcase() in theirs - ours for letter in ours - theirs)

@@ -12,63 +12,19 @@ import unicodedata
 from functools import lru_cache
 from typing import Final
 
-_CHARACTERS: Final = str.maketrans(
-    {
-        "\N{MINUS SIGN}": "-",
-        "\N{EN DASH}": "-",
-        "\N{FULLWIDTH HYPHEN-MINUS}": "-",
-        "\N{FULLWIDTH COMMA}": ",",
-        "\N{FULLWIDTH LEFT PARENTHESIS}": "(",
-        "\N{FULLWIDTH RIGHT PARENTHESIS}": ")",
-        "\N{NO-BREAK SPACE}": " ",
-        "\N{NARROW NO-BREAK SPACE}": " ",
-        "\N{THIN SPACE}": " ",
-        "\N{ZERO WIDTH SPACE}": None,
-        "\N{ZERO WIDTH NON-JOINER}": None,
-        "\N{ZERO WIDTH JOINER}": None,
-        "\N{WORD JOINER}": None,
-        "\N{ZERO WIDTH NO-BREAK SPACE}": None,
-        "\N{MULTIPLICATION SIGN}": r"\times ",
-        "\N{DIVISION SIGN}": r"\div ",
-        "\N{MIDDLE DOT}": r"\cdot ",
-        "\N{DOT OPERATOR}": r"\cdot ",
-        "\N{GREEK SMALL LETTER PI}": r"\pi ",
-        "\N{INFINITY}": r"\infty ",
-        "\N{DEGREE SIGN}": r"^\circ ",
-        "\N{LESS-THAN OR EQUAL TO}": r"\le ",
-        "\N{GREATER-THAN OR EQUAL TO}": r"\ge ",
-        "\N{NOT EQUAL TO}": r"\ne ",
-        "\N{UNION}": r"\cup ",
-        "\N{ELEMENT OF}": r"\in ",
-        "\N{PLUS-MINUS SIGN}": r"\pm ",
-        "\N{EMPTY SET}": r"\emptyset ",
-        "\N{VULGAR FRACTION ONE HALF}": r"\frac{1}{2}",
-        "\N{VULGAR FRACTION ONE QUARTER}": r"\frac{1}{4}",
-        "\N{VULGAR FRACTION THREE QUARTERS}": r"\frac{3}{4}",
-        "\N{SQUARE ROOT}": "\\sqrt√",  # what the root is of follows in _RULES
-        "\N{CUBE ROOT}": "\\sqrt[3]√",
-        "\N{FOURTH ROOT}": "\\sqrt[4]√",
-        "\N{PRIME}": "'",
-        "\N{DOUBLE PRIME}": "''",
-        "\N{RIGHT SINGLE QUOTATION MARK}": "'",
-        "\N{LEFT DOUBLE QUOTATION MARK}": '"',
-        "\N{RIGHT DOUBLE QUOTATION MARK}": '"',
-        "\N{HORIZONTAL ELLIPSIS}": r"\ldots ",
-        "\N{MATHEMATICAL LEFT ANGLE BRACKET}": "(",
-        "\N{MATHEMATICAL RIGHT ANGLE BRACKET}": ")",
-        "\N{INTERSECTION}": r"\cap ",
-        "\N{SET MINUS}": r"\setminus ",
-        "\N{IDENTICAL TO}": r"\equiv ",
-        "\N{ALMOST EQUAL TO}": r"\approx ",
-        "\N{ANGLE}": r"\angle ",
-        "\N{WHITE UP-POINTING TRIANGLE}": r"\triangle ",
-        "\N{DOUBLE-STRUCK CAPITAL R}": r"\mathbb{R}",
-        "\N{DOUBLE-STRUCK CAPITAL Z}": r"\mathbb{Z}",
-        "\N{DOUBLE-STRUCK CAPITAL N}": r"\mathbb{N}",
-        "\N{DOUBLE-STRUCK CAPITAL Q}": r"\mathbb{Q}",
-        "\N{DOUBLE-STRUCK CAPITAL C}": r"\mathbb{C}",
-    }
-)
+# What a keyboard has no key for, and its LaTeX. What a root is of follows in _RULES.
+_SYMBOLS: Final = r"""
+    × \times ÷ \div · \cdot ⋅ \cdot π \pi ∞ \infty ° ^\circ ≤ \le ≥ \ge ≠ \ne ± \pm ≡ \equiv ≈ \approx … \ldots
+    ∪ \cup ∩ \cap ∖ \setminus ∈ \in ∅ \emptyset ∠ \angle △ \triangle √ \sqrt√ ∛ \sqrt[3]√ ∜ \sqrt[4]√
+    ½ \frac{1}{2} ¼ \frac{1}{4} ¾ \frac{3}{4} ℝ \mathbb{R} ℤ \mathbb{Z} ℕ \mathbb{N} ℚ \mathbb{Q} ℂ \mathbb{C}
+"""  # noqa: RUF001
+# Minus signs, commas, brackets, primes, quotation marks and spaces as ASCII has them; spaces without width go.
+_MARKS: Final = "\u2212\u2013\uff0d\uff0c\uff08\uff09\u27e8\u27e9\u2032\u2019\u201c\u201d\u00a0\u202f\u2009"
+_CHARACTERS: Final[dict[int, str | int | None]] = {
+    **{ord(symbol): f"{command} " for symbol, command in re.findall(r"(\S) (\S+)", _SYMBOLS)},
+    **str.maketrans(_MARKS, "---,()()''\"\"   ", "\u200b\u200c\u200d\u2060\ufeff"),
+    ord("\N{DOUBLE PRIME}"): "''",
+}
 
 # Every rule is (needs, what, by what), applied in this order, and none can take more than linear time. A rule is
 # tried only where the text holds one of the strings that it needs: most texts need two or three of all the rules.
@@ -182,7 +138,7 @@ _SPACES: Final = re.compile(r"\s+")
 _RAISED: Final = re.compile("[⁰¹²³⁴-⁹⁻]+|[₀-₉]+")
 _BRACED_FRACTION: Final = re.compile(r"(\\frac\{[^{}]*\})\s*([0-9])")
 # A comma keeps the space after it: "1, 234" is two numbers, "1,234" is one.
-_TIGHT: Final = re.compile(r" ?([^\w\s\\,]) ?")
+_TIGHT: Final = re.compile(r" ?([^\w\s\\,]|_) ?")
 _AROUND_COMMAND: Final = re.compile(r"(\\[A-Za-z]+) (?![A-Za-z])| (?=\\)|(?<=\\\\) ")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff]")
 
@@ -232,7 +188,7 @@ _TEXT: Final = re.compile(r"\\text ?\{([^{}]*)\}")
 
 def without_text_marks(text: str) -> str:
     """``5\\text{ hours}`` is ``5 hours``, with one space between words."""
-    return " ".join(_TEXT.sub(r" \1 ", text).split())
+    return _TIGHT.sub(r"\1", " ".join(_TEXT.sub(r" \1 ", text).split()))
 
 
 def _script(digits: re.Match[str]) -> str:

@@ -8,7 +8,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Final
 
-from lapo_verl.verify.algebra import constant, same
+from lapo_verl.verify.algebra import Real, constant, same
 from lapo_verl.verify.expression import Node, names, number, parse
 from lapo_verl.verify.units import split_unit
 
@@ -37,23 +37,24 @@ class Number:
     places: int = 0  # digits after the decimal point, where it is written as one decimal
 
     @property
-    def value(self) -> Fraction | float:
+    def value(self) -> Real:
         """Exact where it is rational."""
         value = constant(self.expression)
         assert value is not None
         return value
 
-    def stands_for(self, meant: Fraction | float) -> bool:
+    def stands_for(self, meant: Real) -> bool:
         """Whether it has six or more places, of a value that no decimal can write, rounded or cut at its last one."""
         if self.places < _PLACES_OF_A_ROUNDED_VALUE or _terminates(meant):
             return False
         # Rounded: half a unit of the last place away at most. Cut: less than one, and towards zero.
-        unit = Fraction(1, 10**self.places)
-        allowed = unit if abs(self.value) < abs(meant) else unit / 2
-        return abs(self.value - meant) <= allowed + 1e-15 * abs(meant)  # the slack is that of a float
+        given, exact = Fraction(self.value), Fraction(meant)
+        off = (abs(exact) - abs(given)) * 10**self.places
+        slack = abs(exact) * 10**self.places / 10**15  # that of a float
+        return given * exact >= 0 and Fraction(-1, 2) - slack <= off <= 1 + slack
 
 
-def _terminates(value: Fraction | float) -> bool:
+def _terminates(value: Real) -> bool:
     """Whether a decimal can write the value exactly."""
     if not isinstance(value, Fraction):
         return False

@@ -2,7 +2,7 @@
 
 It imports math-verify once and forks a child for each question, with memory and CPU time bounded, which gives its
 verdict as its exit code. A child that is late is killed; the next one is a fork away and not an import of sympy.
-Questions are JSON, ``[number, limit in seconds, [[answer, truth], ...]]``; replies are ``number code``.
+Questions are JSON, ``[number, limit in seconds, answer, truth]``; replies are ``number code``.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def serve() -> None:
                 break
             *lines, pending = (pending + received).split(b"\n")
             for line in lines:
-                number, limit_s, pairs = json.loads(line)
-                children[_child(pairs, limit_s, replies)] = (number, time.monotonic() + limit_s)
+                number, limit_s, answer, truth = json.loads(line)
+                children[_child(answer, truth, limit_s, replies)] = (number, time.monotonic() + limit_s)
         for process, (number, late) in list(children.items()):
             if time.monotonic() >= late:
                 os.kill(process, signal.SIGKILL)
@@ -73,7 +73,7 @@ def serve() -> None:
         os.kill(process, signal.SIGKILL)
 
 
-def _child(pairs: list[tuple[str, str]], limit_s: float, replies: int) -> int:
+def _child(answer: str, truth: str, limit_s: float, replies: int) -> int:
     process = os.fork()
     if process:
         return process
@@ -84,7 +84,7 @@ def _child(pairs: list[tuple[str, str]], limit_s: float, replies: int) -> int:
         _bound(resource.RLIMIT_AS, MEMORY_BYTES)
         _bound(resource.RLIMIT_CORE, 0)
         _bound(resource.RLIMIT_CPU, math.ceil(limit_s) + 5)  # a child may outlive a server that was killed
-        os._exit(EQUAL if all(equal(*pair) for pair in pairs) else DIFFERENT)
+        os._exit(EQUAL if equal(answer, truth) else DIFFERENT)
     finally:
         os._exit(DIED)
 

@@ -8,47 +8,23 @@ from typing import Final
 from lapo_verl.verify.normalize import without_text_marks
 
 # Spellings of a unit, the first one its name. A unit that is not listed is taken for a counted thing ("12 apples").
-_UNITS: Final = (
-    ("dollar", "dollars", "usd", "us dollars", "bucks"),
-    ("cent", "cents", "¢"),
-    ("euro", "euros", "eur"),
-    ("pound sterling", "gbp"),
-    ("yen", "¥"),
-    ("rupee", "rupees", "₹"),
-    ("degree", "degrees", "deg"),
-    ("radian", "radians", "rad"),
-    ("meter", "meters", "metre", "metres", "m"),
-    ("centimeter", "centimeters", "centimetre", "centimetres", "cm"),
-    ("millimeter", "millimeters", "millimetre", "millimetres", "mm"),
-    ("kilometer", "kilometers", "kilometre", "kilometres", "km"),
-    ("inch", "inches", "in"),
-    ("foot", "feet", "ft"),
-    ("yard", "yards", "yd", "yds"),
-    ("mile", "miles", "mi"),
-    ("gram", "grams", "g"),
-    ("kilogram", "kilograms", "kg", "kgs"),
-    ("milligram", "milligrams", "mg"),
-    ("pound", "pounds", "lb", "lbs"),
-    ("ounce", "ounces", "oz"),
-    ("ton", "tons", "tonne", "tonnes"),
-    ("liter", "liters", "litre", "litres", "l"),
-    ("milliliter", "milliliters", "millilitre", "millilitres", "ml"),
-    ("gallon", "gallons", "gal"),
-    ("second", "seconds", "sec", "secs", "s"),
-    ("minute", "minutes", "min", "mins"),
-    ("hour", "hours", "hr", "hrs", "h"),
-    ("day", "days"),
-    ("week", "weeks"),
-    ("month", "months"),
-    ("year", "years", "yr", "yrs"),
-    ("unit", "units"),
-    ("kelvin", "kelvins", "K"),
-    ("mph", "miles per hour", "miles/hour", "mi/h"),
-    ("km/h", "kmh", "kph", "kilometers per hour", "kilometres per hour"),
-    ("m/s", "meters per second", "metres per second", "meters/second"),
-    ("square m/s", "m/s^2", "m/s²", "meters per second squared", "metres per second squared"),
-)
-_UNIT_NAME: Final = {spelling: names[0] for names in _UNITS for spelling in names}
+_UNITS: Final = """
+    dollar, dollars, usd, us dollars, bucks | cent, cents, ¢ | euro, euros, eur | pound sterling, gbp | yen, ¥ |
+    rupee, rupees, ₹ | degree, degrees, deg | radian, radians, rad | meter, meters, metre, metres, m |
+    centimeter, centimeters, centimetre, centimetres, cm | millimeter, millimeters, millimetre, millimetres, mm |
+    kilometer, kilometers, kilometre, kilometres, km | inch, inches, in | foot, feet, ft | yard, yards, yd, yds |
+    mile, miles, mi | gram, grams, g | kilogram, kilograms, kg, kgs | milligram, milligrams, mg |
+    pound, pounds, lb, lbs | ounce, ounces, oz | ton, tons, tonne, tonnes | liter, liters, litre, litres, l |
+    milliliter, milliliters, millilitre, millilitres, ml | gallon, gallons, gal | second, seconds, sec, secs, s |
+    minute, minutes, min, mins | hour, hours, hr, hrs, h | day, days | week, weeks | month, months |
+    year, years, yr, yrs | unit, units | kelvin, kelvins, K | mph, miles per hour, miles/hour, mi/h |
+    km/h, kmh, kph, kilometers per hour, kilometres per hour |
+    m/s, meters per second, metres per second, meters/second |
+    square m/s, m/s^2, m/s², meters per second squared, metres per second squared
+"""
+_UNIT_NAME: Final = {
+    spelling: names[0] for names in (unit.strip().split(", ") for unit in _UNITS.split("|")) for spelling in names
+}
 _SYMBOL_UNIT: Final = {"\\dollar": "dollar", "€": "euro", "£": "pound sterling", "\\degree": "degree"} | {
     symbol: _UNIT_NAME[symbol] for symbol in "¢¥₹"
 }
@@ -65,18 +41,13 @@ _NO_UNIT: Final = frozenset(
 _SCALE: Final = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _LEADING: Final = re.compile(r"([+-]?)(\\dollar|€|£|¥|₹|USD|US\\dollar) ?(.+)")
 _TAIL_SYMBOL: Final = re.compile(r"(.*?[^ ]) ?(\\dollar|[€£¢¥₹]|\\degree)(?: ?\\?(?:text\{)?([CF])\}?)?")
-_BASES: Final = {
-    "two": "2",
-    "three": "3",
-    "four": "4",
-    "five": "5",
-    "six": "6",
-    "seven": "7",
-    "eight": "8",
-    "nine": "9",
-    "ten": "10",
-    "twelve": "12",
-}
+_BASES: Final = dict(
+    zip(
+        re.findall("[a-z]+", "two three four five six seven eight nine ten twelve"),
+        ["2", "3", "4", "5", "6", "7", "8", "9", "10", "12"],
+        strict=True,
+    )
+)
 _TAIL_BASE: Final = re.compile(rf"(-?[0-9.]+)_\{{?(?:\\text ?\{{)?\(?([0-9]{{1,2}}|{'|'.join(_BASES)})\)?\}}*")
 _TAIL_TEXT: Final = re.compile(r"(.*[^ ^_]) ?\\text ?\{([^{}]*)\}(?:\^\{?([23])\}?)?")
 _TAIL_WORDS: Final = re.compile(r"(.*[0-9)}])( ?)([A-Za-z][A-Za-z./ -]*)(?:\^\{?([23])\}?)?")
