@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lapo_verl.verify.compare import settle
 from lapo_verl.verify.algebra import same_function
+from lapo_verl.verify.compare import settle
 
 
 @pytest.mark.parametrize(
