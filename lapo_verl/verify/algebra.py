@@ -120,8 +120,9 @@ def _numerically(a: Node, b: Node) -> Values | None:
     complex_too = not unknowns or "i" in {*names(a), *names(b)}
     for points, enough in ((_REAL_POINTS, 3), (_WHOLE_POINTS, 8)) if unknowns else ((_REAL_POINTS[:1], 1),):
         found: Values = []
-        for draw in points:
-            evaluation = _Evaluation({name: draw() for name in unknowns}, complex_too=complex_too)
+        for low, high, below, signs in points:
+            point = {name: Fraction(_random.randrange(low, high), below) * _random.choice(signs) for name in unknowns}
+            evaluation = _Evaluation(point, complex_too=complex_too)
             try:
                 found.append((evaluation.value(a), evaluation.value(b), evaluation.scale))
             except (_NoValue, ZeroDivisionError, OverflowError, ValueError):  # the latter three are mpmath's
@@ -131,17 +132,13 @@ def _numerically(a: Node, b: Node) -> Values | None:
     return None
 
 
-def _real(low: int, high: int, signed: bool) -> Callable[[], Fraction]:
-    def draw() -> Fraction:
-        size = Fraction(_random.randrange(low << 30, high << 30), 10 << 30)
-        return -size if signed and _random.random() < 0.5 else size
-
-    return draw
-
-
-_SIZES: Final = ((1, 9), (11, 40), (40, 120))  # tenths: some functions have values for small arguments only
-_REAL_POINTS: Final = [_real(*bounds, signed) for signed in (False, True, True) for bounds in _SIZES]
-_WHOLE_POINTS: Final = [lambda: Fraction(_random.randrange(1, 25))] * 16
+# (from, to, divided by, signs); some functions have values for small arguments only.
+_REAL_POINTS: Final = [
+    (low << 20, high << 20, 10 << 20, signs)
+    for signs in ((1,), (1, -1), (1, -1))
+    for low, high in ((1, 9), (11, 40), (40, 120))
+]
+_WHOLE_POINTS: Final = [(1, 25, 1, (1,))] * 16
 
 
 def _close(a: Any, b: Any, scale: float) -> bool:

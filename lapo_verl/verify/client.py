@@ -20,8 +20,6 @@ from typing import Final
 from lapo_verl.verify import server
 
 _GRACE_S: Final = 30.0  # the server kills what is late; where even that does not come, the server is killed
-# asyncio's default executor, which a reward worker of verl's calls from, has 32 threads at most.
-_MAX_QUESTIONS: Final = 32
 
 
 class AnswerTimeout(Exception):
@@ -87,27 +85,25 @@ class _Server:
         self.process.wait()
 
 
-_slots = threading.BoundedSemaphore(_MAX_QUESTIONS)
 _lock = threading.Lock()
 _server: _Server | None = None
 
 
 def ask(answer: str, truth: str, timeout_s: float) -> bool:
     """Whether two normalized texts are the same. Raises ``AnswerTimeout`` or ``ServerUnavailable``."""
-    with _slots:
-        for _ in range(2):
-            running = _running()
-            try:
-                code = running.ask(answer, truth, timeout_s)
-            except OSError:  # the server is gone, for a reason that need not be this answer
-                _discard(running)
-            except FutureTimeout:
-                _discard(running)
+    for _ in range(2):
+        running = _running()
+        try:
+            code = running.ask(answer, truth, timeout_s)
+        except OSError:  # the server is gone, for a reason that need not be this answer
+            _discard(running)
+        except FutureTimeout:
+            _discard(running)
+            break
+        else:
+            if code == server.DIED:
                 break
-            else:
-                if code == server.DIED:
-                    break
-                return code == server.EQUAL
+            return code == server.EQUAL
     raise AnswerTimeout(f"no verdict within {timeout_s} s")
 
 
@@ -140,11 +136,11 @@ def _discard(one: _Server) -> None:
 
 def _forget() -> None:
     """In a forked child: the server is the parent's, and ends when nobody has its input open any more."""
-    global _server, _slots, _lock
+    global _server, _lock
     if _server is not None:
         _server.questions.close()
         _server.replies.close()
-    _server, _slots, _lock = None, threading.BoundedSemaphore(_MAX_QUESTIONS), threading.Lock()
+    _server, _lock = None, threading.Lock()
 
 
 os.register_at_fork(after_in_child=_forget)

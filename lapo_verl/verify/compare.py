@@ -112,11 +112,9 @@ def _has_unknown(side: str) -> bool:
 def _about(exact: str, rounded: str) -> bool:
     """Whether the second may be written after "about", by a unit of its last place or one percent, as far as known."""
     x, y = _real(exact), read_number(rounded)
-    return (
-        x is None
-        or y is None
-        or abs(Fraction(x) - Fraction(y.value)) <= max(Fraction(1, 10**y.places), abs(Fraction(x)) / 100)
-    )
+    if x is None or y is None:
+        return True
+    return abs(Fraction(x) - Fraction(y.value)) <= max(Fraction(1, 10**y.places), abs(Fraction(x)) / 100)
 
 
 @lru_cache(maxsize=16384)
@@ -251,13 +249,8 @@ def _inner(one: Reading, other: Reading) -> str | None:
     if isinstance(one, SetOf) and len(one.conditions) == 1 and re.fullmatch("[A-Za-z]", one.element):
         return one.conditions[0] if _has_letter(one.conditions[0], one.element) else None
     if isinstance(one, Residue) and isinstance(other, Number) and not other.unit and not other.percent:
-        value, modulus = _real(one.value), _real(one.modulus)
-        if (
-            isinstance(value, Fraction)
-            and isinstance(modulus, Fraction)
-            and value != other.value
-            and 0 < modulus < 10**12
-        ):
+        value, modulus = _rational(one.value), _rational(one.modulus)
+        if value is not None and modulus is not None and 0 < modulus < 10**12 and value != other.value:
             return str(value % modulus)  # 17 mod 5 is 2
         return one.value
     return None
@@ -319,15 +312,15 @@ def _has_letter(text: str, letter: str) -> bool:
 
 
 def _settle_chains(a: Chain, b: Chain, depth: int) -> bool | None:
+    unequal = a.signs == ("\\ne",)
+    turned = b.sides[::-1] if unequal else b.sides
     if a.signs == b.signs:
-        turned = b.sides[::-1] if a.signs == ("\\ne",) else b.sides
-        if any(
-            all(_same_side(x, y, depth) for x, y in zip(a.sides, sides, strict=True)) for sides in (b.sides, turned)
-        ):
-            return True
+        for sides in (b.sides, turned):
+            if all(_same_side(x, y, depth) for x, y in zip(a.sides, sides, strict=True)):
+                return True
     if a.signs == b.signs and len(a.signs) == 1 and all((*a.sides, *b.sides)):
         multiple = ratio(_difference(a.sides), _difference(b.sides))
-        if multiple == 1 or (multiple and a.signs == ("\\ne",)):
+        if multiple == 1 or (multiple and unequal):
             return True
         if multiple is not None and len({*_LETTER.findall("".join((*a.sides, *b.sides)))}) > 1:
             return False  # nothing that could be solved for its one unknown
@@ -396,11 +389,16 @@ def _real(text: str) -> Real | None:
     return number.value if number else None
 
 
+def _rational(text: str) -> Fraction | None:
+    value = _real(text)
+    return value if isinstance(value, Fraction) else None
+
+
 def _settle_residues(a: Residue, b: Residue, depth: int) -> bool | None:
     if a.name and b.name and not settle(a.name, b.name, depth + 1):
         return False
-    x, y, modulus = _real(a.value), _real(b.value), _real(a.modulus)
-    if isinstance(x, Fraction) and isinstance(y, Fraction) and isinstance(modulus, Fraction) and modulus:
+    x, y, modulus = map(_rational, (a.value, b.value, a.modulus))
+    if x is not None and y is not None and modulus:
         return (x - y) % modulus == 0 and settle(a.modulus, b.modulus, depth + 1)
     return _settle_pairs(((a.value, b.value), (a.modulus, b.modulus)), depth)
 

@@ -45,24 +45,15 @@ class Number:
 
     def stands_for(self, meant: Real) -> bool:
         """Whether it has six or more places, of a value that no decimal can write, rounded or cut at its last one."""
-        if self.places < _PLACES_OF_A_ROUNDED_VALUE or _terminates(meant):
+        if self.places < _PLACES_OF_A_ROUNDED_VALUE:
             return False
+        if isinstance(meant, Fraction) and 10 ** meant.denominator.bit_length() % meant.denominator == 0:
+            return False  # a decimal can write it
         # Rounded: half a unit of the last place away at most. Cut: less than one, and towards zero.
         given, exact = Fraction(self.value), Fraction(meant)
         off = (abs(exact) - abs(given)) * 10**self.places
         slack = abs(exact) * 10**self.places / 10**15  # that of a float
         return given * exact >= 0 and Fraction(-1, 2) - slack <= off <= 1 + slack
-
-
-def _terminates(value: Real) -> bool:
-    """Whether a decimal can write the value exactly."""
-    if not isinstance(value, Fraction):
-        return False
-    below = value.denominator
-    for prime in (2, 5):
-        while below % prime == 0:
-            below //= prime
-    return below == 1
 
 
 @lru_cache(maxsize=16384)

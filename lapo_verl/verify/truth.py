@@ -37,8 +37,15 @@ def check_ground_truth(ground_truth: str) -> None:
         raise ValueError(f"the ground truth has unbalanced braces: {shown!r}")
     if "####" in text:
         raise ValueError(f"the ground truth is a whole solution; give what follows '####': {shown!r}")
-    if flaw := _flaw(text):
-        raise ValueError(f"the ground truth cannot be parsed: {shown!r}: {flaw}")
+    reading = read(text)
+    if isinstance(reading, Number) or (isinstance(reading, Choice) and not reading.rest):
+        return
+    if isinstance(reading, Words) and re.search(r"\w", reading.words):
+        return
+    try:
+        _Form(text).check()
+    except _Flaw as flaw:
+        raise ValueError(f"the ground truth cannot be parsed: {shown!r}: {flaw}") from None
 
 
 def unboxed(ground_truth: str) -> str:
@@ -53,79 +60,41 @@ def is_missing(text: str) -> bool:
     return without_text_marks(text).casefold() == "nan"
 
 
-def _flaw(text: str) -> str | None:
-    """What keeps the normalized text from being an answer, or None."""
-    reading = read(text)
-    if isinstance(reading, Number) or (isinstance(reading, Choice) and not reading.rest):
-        return None
-    if isinstance(reading, Words) and re.search(r"\w", reading.words):
-        return None
-    try:
-        _Form(text).check()
-    except _Flaw as flaw:
-        return str(flaw)
-    return None
-
-
 class _Flaw(Exception):
     """What is wrong, in words."""
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
 # Commands by what they need beside them. Symbols need nothing.
-_SYMBOLS: Final = _words(
-    """alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi pi varpi rho varrho
-    sigma tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega infty
-    emptyset ell hbar imath jmath Re Im aleph partial nabla ldots vdots ddots dagger top bot square Box blacksquare
-    diamond triangle bigstar bigcirc heartsuit spadesuit clubsuit diamondsuit angle circ bullet checkmark frown smile
-    uparrow downarrow prime euro pounds yen degree dollar lfloor lceil rfloor rceil mho wp eth complement surd natural
-    sharp flat clubs Finv Game beth gimel daleth digamma varkappa oslash maltese circledR circledS lozenge bigtriangleup
-    triangledown blacktriangle bigodot bigoplus bigotimes S P dag ddag copyright textdegree updownarrow nexists"""
-)
-_BEFORE_SOMETHING: Final = _words(
-    """sin cos tan cot sec csc arcsin arccos arctan arccot arcsec arccsc sinh cosh tanh coth log ln lg exp lim limsup
-    liminf sum prod int iint iiint oint bigcup bigcap max min sup inf gcd lcm det deg dim ker arg hom Pr neg lnot
-    forall exists nexists pm mp"""
-)
-_OPERATORS: Final = _words(
-    """cdot times div ast star cup cap setminus oplus ominus otimes odot wedge vee land lor bmod mod sqcup uplus
-    choose over dotplus amalg wr bigcirc triangleleft triangleright ltimes rtimes boxplus boxminus boxtimes"""
-)
-_RELATIONS: Final = _words(
-    """le ge ne ll gg approx equiv cong sim simeq propto doteq in notin ni subset subseteq subsetneq supset supseteq
-    mid nmid parallel nparallel perp to gets mapsto rightarrow leftarrow leftrightarrow longrightarrow Rightarrow
-    Leftarrow Leftrightarrow Longrightarrow implies impliedby iff models vdash prec succ preceq succeq colon"""
-)
-_MAY_COME_FIRST: Final = _words("< > le ge ne ll gg approx sim in notin to rightarrow Rightarrow")
-_ARGUMENTS: Final = {
-    **dict.fromkeys(
-        _words(
-            """sqrt overline underline bar vec hat widehat tilde widetilde dot ddot mathbb mathcal mathfrak mathscr
-            overrightarrow overleftarrow overleftrightarrow overarc overparen wideparen pmod pod boldsymbol mathsf
-            textcircled circled substack cancel text hspace"""
-        ),
-        1,
-    ),
-    **dict.fromkeys(_words("frac binom stackrel overset underset"), 2),
+_COMMANDS: Final = {
+    "operand": """
+        alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi pi varpi rho
+        varrho sigma tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega
+        infty emptyset ell hbar imath jmath Re Im aleph partial nabla ldots vdots ddots dagger top bot square Box
+        blacksquare diamond triangle bigstar bigcirc heartsuit spadesuit clubsuit diamondsuit angle circ bullet
+        checkmark frown smile uparrow downarrow prime euro pounds yen degree dollar lfloor lceil rfloor rceil mho wp
+        eth complement surd natural sharp flat clubs Finv Game beth gimel daleth digamma varkappa oslash maltese
+        circledR circledS lozenge bigtriangleup triangledown blacktriangle bigodot bigoplus bigotimes S P dag ddag
+        copyright textdegree updownarrow nexists""",
+    "before": """
+        sin cos tan cot sec csc arcsin arccos arctan arccot arcsec arccsc sinh cosh tanh coth log ln lg exp lim
+        limsup liminf sum prod int iint iiint oint bigcup bigcap max min sup inf gcd lcm det deg dim ker arg hom Pr
+        neg lnot forall exists nexists pm mp""",
+    "operator": """
+        cdot times div ast star cup cap setminus oplus ominus otimes odot wedge vee land lor bmod mod sqcup uplus
+        choose over dotplus amalg wr bigcirc triangleleft triangleright ltimes rtimes boxplus boxminus boxtimes""",
+    "relation": """
+        le ge ne ll gg approx equiv cong sim simeq propto doteq in notin ni subset subseteq subsetneq supset supseteq
+        mid nmid parallel nparallel perp to gets mapsto rightarrow leftarrow leftrightarrow longrightarrow Rightarrow
+        Leftarrow Leftrightarrow Longrightarrow implies impliedby iff models vdash prec succ preceq succeq colon""",
+    "arguments": """
+        sqrt overline underline bar vec hat widehat tilde widetilde dot ddot mathbb mathcal mathfrak mathscr
+        overrightarrow overleftarrow overleftrightarrow overarc overparen wideparen pmod pod boldsymbol mathsf
+        textcircled circled substack cancel text hspace frac binom stackrel overset underset""",
+    "layout": "rm bf it sf tt hline nolimits lVert rVert Vert displaylimits scriptstyle therefore because not",
 }
-_LAYOUT: Final = _words(
-    "rm bf it sf tt hline nolimits lVert rVert Vert displaylimits scriptstyle therefore because not"
-)
-_NEEDS: Final = {
-    name: needs
-    for names, needs in (
-        (_SYMBOLS, "operand"),
-        (_BEFORE_SOMETHING, "before"),
-        (_OPERATORS, "operator"),
-        (_RELATIONS, "relation"),
-        (_ARGUMENTS, "arguments"),
-        (_LAYOUT, "layout"),
-    )
-    for name in names
-}
+_NEEDS: Final = {name: needs for needs, names in _COMMANDS.items() for name in names.split()}
+_WITH_TWO_ARGUMENTS: Final = ("frac", "binom", "stackrel", "overset", "underset")
+_MAY_COME_FIRST: Final = "< > le ge ne ll gg approx sim in notin to rightarrow Rightarrow"
 
 _TOKEN: Final = re.compile(
     r"\\(?:begin|end) ?\{(?P<environment>[A-Za-z]+\*?)\}|\\text ?\{(?P<text>[^{}]*)\}|\\(?P<command>[A-Za-z]+)"
@@ -176,11 +145,11 @@ class _Form:
             if kind in ("operator", "separator", "after") or (kind == "relation" and (not empty or waits)):
                 if not left:
                     raise _Flaw(f"nothing stands before {token!r}")
-            elif kind == "relation" and name not in _MAY_COME_FIRST:
+            elif kind == "relation" and name not in _MAY_COME_FIRST.split():
                 raise _Flaw(f"nothing stands before {token!r}")
             empty = False
             if kind == "script":
-                if not left and (waits or "").removeprefix("\\") not in _BEFORE_SOMETHING:
+                if not left and _NEEDS.get((waits or "").removeprefix("\\")) != "before":
                     raise _Flaw(f"nothing stands before {token!r}")
                 self._argument(token, script=True)
             elif kind in ("operator", "relation", "sign", "before", "separator"):
@@ -223,7 +192,7 @@ class _Form:
                 self.at += 1
                 self._sequence(("]",))
                 self.at += 1
-            for _ in range(_ARGUMENTS[name]):
+            for _ in range(2 if name in _WITH_TWO_ARGUMENTS else 1):
                 self._argument(token)
         elif kind == "nothing":  # the left side of {}_nC_k
             pass

@@ -41,13 +41,7 @@ _NO_UNIT: Final = frozenset(
 _SCALE: Final = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _LEADING: Final = re.compile(r"([+-]?)(\\dollar|€|£|¥|₹|USD|US\\dollar) ?(.+)")
 _TAIL_SYMBOL: Final = re.compile(r"(.*?[^ ]) ?(\\dollar|[€£¢¥₹]|\\degree)(?: ?\\?(?:text\{)?([CF])\}?)?")
-_BASES: Final = dict(
-    zip(
-        re.findall("[a-z]+", "two three four five six seven eight nine ten twelve"),
-        ["2", "3", "4", "5", "6", "7", "8", "9", "10", "12"],
-        strict=True,
-    )
-)
+_BASES: Final = re.findall(r"\w+", "zero one two three four five six seven eight nine ten eleven twelve")
 _TAIL_BASE: Final = re.compile(rf"(-?[0-9.]+)_\{{?(?:\\text ?\{{)?\(?([0-9]{{1,2}}|{'|'.join(_BASES)})\)?\}}*")
 _TAIL_TEXT: Final = re.compile(r"(.*[^ ^_]) ?\\text ?\{([^{}]*)\}(?:\^\{?([23])\}?)?")
 _TAIL_WORDS: Final = re.compile(r"(.*[0-9)}])( ?)([A-Za-z][A-Za-z./ -]*)(?:\^\{?([23])\}?)?")
@@ -85,7 +79,7 @@ def split_unit(text: str) -> tuple[str, str | None, int]:
         if not re.search(r"\\(?:sin|cos|tan|sec|csc|cot|ln|log)", match[1]):
             return match[1], symbol, 1
     if match := _TAIL_BASE.fullmatch(text):
-        return match[1], f"base {_BASES.get(match[2], match[2])}", 1
+        return match[1], f"base {_BASES.index(match[2]) if match[2] in _BASES else match[2]}", 1
     for pattern, words_at in ((_TAIL_TEXT, 2), (_TAIL_WORDS, 3)):
         match = pattern.fullmatch(text)
         if match is None:
