@@ -95,27 +95,18 @@ def ask(answer: str, truth: str, timeout_s: float) -> bool:
         running = _running()
         try:
             code = running.ask(answer, truth, timeout_s)
-        except OSError:  # the server is gone, for a reason that need not be this answer
+        except (OSError, FutureTimeout):  # the server is gone or stuck, for a reason that need not be this answer
             _discard(running)
-        except FutureTimeout:
-            _discard(running)
+            continue
+        if code == server.DIED:
             break
-        else:
-            if code == server.DIED:
-                break
-            return code == server.EQUAL
+        return code == server.EQUAL
     raise AnswerTimeout(f"no verdict within {timeout_s} s")
 
 
 def warm_up() -> None:
     """Start the server now and wait until it is up. Optional: the first question does it as well."""
     _running()
-
-
-def shut_down() -> None:
-    """End the server; the next question starts a new one."""
-    if _server is not None:
-        _discard(_server)
 
 
 def _running() -> _Server:

@@ -1,10 +1,8 @@
-"""The cheap comparison: exact, in this process, and silent where it is not sure.
+"""The comparison in this process: it answers True, False, or None for "cannot say".
 
-``settle`` answers True, False, or None for "cannot say", which sends the pair on to math-verify. It reads numbers
-(integers, decimals, fractions, mixed numbers, percent, powers, roots and multiples of pi) as exact values, takes
-groups (tuples, intervals, sets, lists, matrices, cases) apart, and knows choices, words, units, times, residues and
-inequalities (``reading``); polynomials and quotients of them it evaluates (``identity``). It is no LaTeX parser: what
-does not match one of these forms as a whole stays text.
+A pair is compared by what it is (``reading``): groups (tuples, intervals, sets, lists, matrices, cases) are taken
+apart, choices, words, times, residues and inequalities have their own rules, and everything that is an expression is
+compared by its values (``algebra``). It is no LaTeX parser: what matches none of these forms as a whole stays text.
 
 What counts as the same:
 
@@ -19,7 +17,8 @@ What counts as the same:
   Cases may stand in any order, and "otherwise" is the case that is left. ``x=1, y=2`` may be written ``(1,2)``.
 - ``5\\pmod7`` may be given as ``5``; ``5:30 p.m.`` as ``5:30``.
 - ``x=3`` is ``3`` and ``3`` is ``x=3``, but ``y=3`` is not ``x=3``. In a chain ``a=b=c`` the last side is the answer,
-  and no side that can be read as a value may contradict it.
+  and no side that can be read as a value may contradict it. An equation that is to be solved is no value: it is the
+  same as itself times a constant.
 """
 
 from __future__ import annotations
@@ -75,7 +74,7 @@ class Statement:
 
     name: str | None
     sides: tuple[str, ...]
-    rounded: str | None = None
+    rounded: tuple[str, ...] = ()
 
     @property
     def body(self) -> str:
@@ -91,7 +90,7 @@ class Statement:
         known = [side for side in self.sides if not _has_unknown(side)]
         if self.body in known and any(settle(side, self.body, depth + 1) is False for side in known):
             return False
-        return self.rounded is None or _about(self.body, self.rounded)
+        return all(_about(self.body, rounded) for rounded in self.rounded)
 
     def is_to_be_solved(self, depth: int) -> bool:
         """Whether it is an equation for its unknowns, ``x^2-5x+6=0``, and its last side no value of the first."""
@@ -132,7 +131,7 @@ def _statement(text: str) -> Statement:
         name = sides.pop(0)
     elif len(sides) > 1 and re.fullmatch(r"[A-Za-z]", sides[-1]):
         name = sides.pop()  # "3 = x"
-    return Statement(name, tuple(sides), ",".join(rounded) or None)
+    return Statement(name, tuple(sides), tuple(rounded))
 
 
 def without_left_sides(answer: str, truth: str, depth: int = 0) -> bool | tuple[str, str]:
@@ -438,12 +437,6 @@ def _all(verdicts: list[bool | None]) -> bool | None:
     return None if None in verdicts else True
 
 
-def _any(verdicts: list[bool | None]) -> bool | None:
-    if True in verdicts:
-        return True
-    return None if None in verdicts else False
-
-
 def _settle_groups(a: Group, b: Group, depth: int) -> bool | None:
     for one, other in ((a, b), (b, a)):
         # x=1, y=2 may be written (1,2) and 1,2: by the order of the names.
@@ -467,8 +460,8 @@ def _settle_sets(a: Group, b: Group, depth: int) -> bool | None:
         return False
     table = [[settle(ours, theirs, depth + 1) for theirs in b.items] for ours in a.items]
     if as_set:
-        columns: list[list[bool | None]] = [list(column) for column in zip(*table, strict=True)]
-        return _all([_any(verdicts) for verdicts in table + columns])
+        columns = [list(column) for column in zip(*table, strict=True)]
+        return _all([True in verdicts or (None if None in verdicts else False) for verdicts in table + columns])
     free = set(range(len(b.items)))
     unsure = False
     for verdicts in table:

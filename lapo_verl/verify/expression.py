@@ -55,7 +55,6 @@ _TOKEN: Final = re.compile(
 _NO_ARITHMETIC: Final = re.compile(r"(?<![A-Za-z\\])[f-hF-HPQ]\(|\\frac\{d[A-Za-z]?\}\{d[A-Za-z]\}")
 _CLOSING: Final = {"(": ")", "{": "}", "[": "]", "|": "|", "\\lfloor": "\\rfloor", "\\lceil": "\\rceil"}
 _AROUND: Final = {"|": "abs", "\\lfloor": "floor", "\\lceil": "ceil"}
-_TIMES: Final = ("*", "\\cdot", "\\times")
 
 
 @lru_cache(maxsize=16384)
@@ -118,22 +117,26 @@ class _Parser:
         self.at += 1
         return self.tokens[self.at - 1][1]
 
+    def _skip(self, *kinds: str) -> bool:
+        skipped = self.kind in kinds
+        self.at += skipped
+        return skipped
+
     def _expect(self, kind: str) -> None:
-        if self.kind != kind:
+        if not self._skip(kind):
             raise _Unreadable
-        self.at += 1
 
     def _ratio(self) -> Node:
         result = self._sum()
-        return ("over", result, self._sum()) if self.kind == ":" and self._take() else result
+        return ("over", result, self._sum()) if self._skip(":") else result
 
     def _sum(self) -> Node:
         self.depth += 1
         if self.depth > _MAX_DEPTH:
             raise _Unreadable
-        negative = self.kind in "+-" and self._take() == "-"
+        sign = self._take() if self.kind in ("+", "-") else "+"
         result = self._product()
-        if negative:
+        if sign == "-":
             result = ("minus", number(0), result)
         while self.kind in ("+", "-"):
             result = ("plus" if self._take() == "+" else "minus", result, self._product())
@@ -143,11 +146,9 @@ class _Parser:
     def _product(self) -> Node:
         result = self._factor()
         while True:
-            if self.kind in _TIMES:
-                self.at += 1
+            if self._skip("*", "\\cdot", "\\times"):
                 result = ("times", result, self._factor())
-            elif self.kind in ("/", "\\div"):
-                self.at += 1
+            elif self._skip("/", "\\div"):
                 result = ("over", result, self._factor())
                 if self._starts_factor():
                     raise _Unreadable
@@ -175,8 +176,7 @@ class _Parser:
             result = ("factorial" if self._take() == "!" else "degree", result)
             if self.kind == "!":
                 raise _Unreadable
-        if self.kind == "^":
-            self.at += 1
+        if self._skip("^"):
             result = ("power", result, self._exponent())
             if self.kind in ("^", "!"):
                 raise _Unreadable
@@ -186,11 +186,9 @@ class _Parser:
         kind = self.kind
         if kind in _CLOSING:
             return self._group(kind)
-        token = self._take()
-        if kind == "number":
-            return number(Fraction(token))
-        if kind == "name":
-            return ("name", token)
+        if kind in ("number", "name"):
+            return self._atom()
+        self.at += 1
         if kind in ("\\frac", "\\binom"):
             return ("over" if kind == "\\frac" else "binom", self._argument(), self._argument())
         if kind == "sqrt":
@@ -214,39 +212,32 @@ class _Parser:
         """What TeX takes for one: a group, a letter, a digit."""
         if self.kind == "{":
             return self._group("{")
-        kind, token = self.kind, self._take()
-        if kind == "name":
-            return ("name", token)
-        if kind != "number" or len(token) > 1:
+        if self.kind == "number" and len(self.tokens[self.at][1]) > 1:
             raise _Unreadable
-        return number(Fraction(token))
+        return self._atom()
+
+    def _atom(self) -> Node:
+        kind, token = self.kind, self._take()
+        if kind not in ("number", "name"):
+            raise _Unreadable
+        return number(Fraction(token)) if kind == "number" else ("name", token)
 
     def _exponent(self) -> Node:
-        negative = self.kind == "-" and self._take() == "-"
-        if self.kind == "number":
-            result: Node = number(Fraction(self._take()))
-        else:
-            result = self._base() if self.kind == "\\frac" else self._argument()
+        negative = self._skip("-")
+        result = self._base() if self.kind in ("number", "\\frac") else self._argument()
         return ("minus", number(0), result) if negative else result
 
     def _list(self) -> list[Node]:
         self._expect("(")
         values = [self._sum()]
-        while self.kind == ",":
-            self.at += 1
+        while self._skip(","):
             values.append(self._sum())
         self._expect(")")
         return values
 
     def _function(self, name: str) -> Node:
-        base: Node = number(10)
-        if name == "log" and self.kind == "_":
-            self.at += 1
-            base = self._argument()
-        exponent = None
-        if self.kind == "^":
-            self.at += 1
-            exponent = self._exponent()
+        base = self._argument() if name == "log" and self._skip("_") else number(10)
+        exponent = self._exponent() if self._skip("^") else None
         function = _FUNCTIONS[name]
         if exponent == ("minus", number(0), number(1)) and function in _CIRCULAR:
             function, exponent = f"a{function}", None

@@ -26,6 +26,13 @@ _CHARACTERS: Final[dict[int, str | int | None]] = {
     ord("\N{DOUBLE PRIME}"): "''",
 }
 
+# Commands that say the same, those of a row what comes first in it.
+_ROWS: Final = r"""\{ lbrace; \} rbrace; ( langle; ) rangle; < lt; > gt; : colon; | vert lvert rvert; \le leq leqslant;
+    \ge geq geqslant; \ne neq; \frac dfrac tfrac cfrac; \binom dbinom tbinom; \emptyset varnothing;
+    \ldots dots cdots dotsc dotsb; \setminus backslash smallsetminus"""
+_SYNONYMS: Final = {f"\\{name}": first for first, *names in map(str.split, _ROWS.split(";")) for name in names}
+_COMMAND: Final = re.compile(r"\\[A-Za-z]+")
+
 # Every rule is (needs, what, by what), applied in this order, and none can take more than linear time. A rule is
 # tried only where the text holds one of the strings that it needs: most texts need two or three of all the rules.
 _RULES: Final[tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...]] = tuple(
@@ -40,23 +47,14 @@ _RULES: Final[tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...]] = tuple(
         (("\\", "~"), r"(?<!\\)\\(?:[,;:> ]|q?quad(?![A-Za-z]))|~", " "),
         (("\\",), r"\\(?:left|right|middle|bigl|bigr|Bigl|Bigr|big|Big|biggl|biggr|bigg|Bigg)(?![A-Za-z])\.?", ""),
         (("phantom",), r"\\[hv]?phantom\s*(?:\{[^{}]*\}|[-+])", " "),  # room for what is not shown
-        (("brace",), r"\\lbrace(?![A-Za-z])", r"\\{"),
-        (("brace",), r"\\rbrace(?![A-Za-z])", r"\\}"),
-        (("frac",), r"\\(?:dfrac|tfrac|cfrac)(?![A-Za-z])", r"\\frac"),
         (("\\math",), r"\\(?:mathbf\s*\{\s*([A-Za-z0-9])|mathrm\s*\{\s*([eid]))\s*\}", r"\1\2"),
         (
             ("{",),
             r"\\(?:text(?:bf|it|rm|normal|sf|tt)|math(?:rm|bf|it|sf)|mbox|hbox|operatorname\*?)\s*(?=\{)",
             r"\\text",
         ),
-        (("\\le",), r"\\(?:leq|leqslant|le)(?![A-Za-z])", r"\\le "),
-        (("\\ge",), r"\\(?:geq|geqslant|ge)(?![A-Za-z])", r"\\ge "),
-        (("\\ne",), r"\\(?:neq|ne)(?![A-Za-z])", r"\\ne "),
-        (("\\lt",), r"\\(?:lt)(?![A-Za-z])", "<"),
-        (("\\gt",), r"\\(?:gt)(?![A-Za-z])", ">"),
         (("<=",), r"<=", r"\\le "),
         ((">=",), r">=", r"\\ge "),
-        (("\\varnothing", "\\emptyset"), r"\\(?:varnothing|emptyset)(?![A-Za-z])", r"\\emptyset "),
         (("\\circ", "\\degree"), r"\s*\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![A-Za-z]))|\\degree(?![A-Za-z])", r"\\degree "),
         (("\\frac",), r"\\frac\s*([0-9])\s*([0-9])", r"\\frac{\1}{\2}"),
         (("\\frac",), r"\\frac\s*([0-9a-zA-Z])\s*\{", r"\\frac{\1}{"),
@@ -67,22 +65,13 @@ _RULES: Final[tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...]] = tuple(
         (("_",), r"_(?:\{\s*)?(?:\\text\s*\{\s*([A-Za-z0-9]+)\s*\}|\\(max|min))(?:\s*\})?", r"_{\1\2}"),
         (("inf",), r"(?<![A-Za-z\\])(?:infinity|inf)(?![A-Za-z])", r"\\infty "),
         (("\\infty",), r"\\text\s*\{\s*\\infty\s*\}", r"\\infty "),
-        (("dots", "..."), r"\\(?:dots|cdots|dotsc|dotsb)(?![A-Za-z])|\.\.\.", r"\\ldots "),
-        (("vert",), r"\\[lr]?vert(?![A-Za-z])", "|"),
-        (("\\langle",), r"\\langle(?![A-Za-z])", "("),
-        (("\\rangle",), r"\\rangle(?![A-Za-z])", ")"),
-        (("\\colon",), r"\\colon(?![A-Za-z])", ":"),
+        (("...",), r"\.\.\.", r"\\ldots "),
         (("\\prime",), r"\s*\^\s*\{?\s*((?:\\prime(?![A-Za-z])\s*)+)\}?", r"\1"),
         (("\\prime",), r"\\prime(?![A-Za-z])\s*", "'"),
-        (("binom",), r"\\[dt]binom(?![A-Za-z])", r"\\binom"),
         (("\\choose",), r"\{([^{}]*)\\choose(?![A-Za-z])([^{}]*)\}", r"\\binom{\1}{\2}"),
         (("\\{",), r"\\(max|min|gcd|lcm)\s*\\\{([^{}\\]*)\\\}", r"\\\1(\2)"),
         (("\\mathbb", "\\Bbb"), r"\\(?:mathbb|Bbb)\s*(?:\{\s*([A-Z])\s*\}|([A-Z]))", r"\\mathbb{\1\2}"),
-        (
-            ("\\backslash", "\\smallsetminus", "\\mathbb"),
-            r"\\(?:backslash|smallsetminus)(?![A-Za-z])|(?<=\\mathbb\{[A-Z]\})\s*-\s*(?=\\\{)",
-            r"\\setminus ",
-        ),
+        (("\\mathbb",), r"(?<=\\mathbb\{[A-Z]\})\s*-\s*(?=\\\{)", r"\\setminus "),
         (("\\infty",), r"(?<![0-9A-Za-z)}\]!'] )(?<![0-9A-Za-z)}\]!'])\+\s*(?=\\infty)", ""),
         (("angle",), r"\\(angle|triangle)\s*\{([^{}]*)\}", r"\\\1 \2"),
         (("^", "_"), r"\s*([\^_])\s*", r"\1"),
@@ -130,7 +119,7 @@ _OPEN_INTERVAL: Final = re.compile(
 )
 # A brace on the left only: equations one below the other, or cases.
 _LEFT_BRACE: Final = re.compile(
-    r"\\left\s*\\(?:\{|lbrace)\s*\\begin\{(array|matrix|aligned|cases)\}(?:\{[lcr| ]*\})?(.*?)"
+    r"\\left\s*\\\{\s*\\begin\{(array|matrix|aligned|cases)\}(?:\{[lcr| ]*\})?(.*?)"
     r"\\end\{\1\}\s*\\right\s*\.",
     re.DOTALL,
 )
@@ -161,6 +150,8 @@ def normalize(text: str) -> str:
     text = _SPACES.sub(" ", _RAISED.sub(_script, text).translate(_CHARACTERS))
     if text.count("|") == 1 and "\\|" not in text:
         text = text.replace("|", r"\mid ")  # a lone bar is no absolute value
+    if "\\" in text:
+        text = _COMMAND.sub(lambda command: _SYNONYMS.get(command[0], command[0]), text)
     if "\\begin" in text:
         text = _LEFT_BRACE.sub(r"\\begin{cases}\2\\end{cases}", text)
     for needs, pattern, replacement in _RULES:

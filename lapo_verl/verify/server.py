@@ -7,8 +7,8 @@ Questions are JSON, ``[number, limit in seconds, answer, truth]``; replies are `
 
 from __future__ import annotations
 
+import contextlib
 import json
-import logging
 import math
 import os
 import resource
@@ -138,9 +138,5 @@ def _far_apart(a: Any, b: Any) -> bool:
 def _bound(kind: int, value: int) -> None:
     """Lower a limit of this process; where the system refuses (macOS for memory), go on without."""
     _, hard = resource.getrlimit(kind)
-    if hard != resource.RLIM_INFINITY:
-        value = min(value, hard)
-    try:
-        resource.setrlimit(kind, (value, hard))
-    except (ValueError, OSError):
-        logging.getLogger(__name__).debug("this system does not bound resource %s", kind)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))

@@ -68,7 +68,7 @@ def test_python_c_ends_without_waiting() -> None:
 
 
 def test_an_end_right_after_the_start_is_quiet() -> None:
-    done = run_python("-c", "from lapo_verl.verify import client\nclient.warm_up()\nclient.shut_down()")
+    done = run_python("-c", "from lapo_verl.verify import client\nclient.warm_up()\nclient._discard(client._server)")
     assert (done.stdout, done.returncode, done.stderr) == ("", 0, "")
 
 
@@ -180,7 +180,8 @@ def test_a_server_that_dies_over_a_question_is_asked_again() -> None:
 def test_no_process_is_left_over() -> None:
     client.warm_up()
     before = server_id()
-    client.shut_down()
+    assert client._server is not None
+    client._discard(client._server)
     assert not Path(f"/proc/{before}").exists()
     assert is_correct(*slow("v_4"), 60.0)
 
