@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import random
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from functools import lru_cache
@@ -98,14 +99,11 @@ def _values(a: Node, b: Node) -> Values | None:
         return None
 
 
-class _Coordinates(dict[str, Fraction]):
-    """The exact point's, each drawn when it is first asked for."""
-
-    def __missing__(self, name: str) -> Fraction:
-        return self.setdefault(name, Fraction(_random.getrandbits(_COORDINATE_BITS) | 1))
+def _coordinate() -> Fraction:
+    return Fraction(_random.getrandbits(_COORDINATE_BITS) | 1)
 
 
-_POINTS: Final = (_Coordinates(), _Coordinates())
+_POINTS: Final[tuple[dict[str, Fraction], ...]] = (defaultdict(_coordinate), defaultdict(_coordinate))
 
 
 @lru_cache(maxsize=16384)

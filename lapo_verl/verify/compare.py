@@ -33,7 +33,6 @@ from typing import Final
 
 from lapo_verl.verify.algebra import Real, letters, ratio, same_function
 from lapo_verl.verify.brackets import separators, split
-from lapo_verl.verify.expression import number as number_of
 from lapo_verl.verify.expression import parse
 from lapo_verl.verify.normalize import without_text_marks
 from lapo_verl.verify.number import Number, read_number, same_number
@@ -109,11 +108,11 @@ def _has_unknown(side: str) -> bool:
 
 
 def _about(exact: str, rounded: str) -> bool:
-    """Whether the second may be written after "about", by a unit of its last place or one percent, as far as known."""
+    """Whether the second may be written after "about": half a unit of its last place or one percent off at most."""
     x, y = _real(exact), read_number(rounded)
     if x is None or y is None:
         return True
-    return abs(Fraction(x) - Fraction(y.value)) <= max(Fraction(1, 10**y.places), abs(Fraction(x)) / 100)
+    return abs(Fraction(x) - Fraction(y.value)) <= max(Fraction(1, 2 * 10**y.places), abs(Fraction(x)) / 100)
 
 
 @lru_cache(maxsize=16384)
@@ -195,12 +194,7 @@ def settle_bodies(answer: str, truth: str, depth: int = 0) -> bool | None:
         return settle(inner, truth, depth + 1)
     if (inner := _inner(b, a)) is not None:
         return settle(answer, inner, depth + 1)
-    for one, other in ((a, b), (b, a)):
-        if isinstance(one, Clock) and isinstance(other, Number):
-            return _hour_or_ratio(one, other)
-    if without_text_marks(answer) == without_text_marks(truth):
-        return True
-    if (prose := _prose(answer)) is not None and prose == _prose(truth):
+    if _prose(answer) == _prose(truth):
         return True
     if isinstance(a, _SET_LIKE) and isinstance(b, _SET_LIKE):
         return _settle_pieces(_pieces(a, answer), _pieces(b, truth), depth)
@@ -221,9 +215,7 @@ def _settle_equations(ours: tuple[str, ...], theirs: tuple[str, ...], depth: int
         return False
     if any(all(settle(x, y, depth + 1) for x, y in zip(sides, theirs, strict=True)) for sides in (ours, ours[::-1])):
         return True
-    if len(ours) != 2:
-        return False
-    multiple = ratio(_difference(ours), _difference(theirs))
+    multiple = ratio(_difference(ours), _difference(theirs)) if len(ours) == 2 else 0
     return None if multiple is None else multiple != 0
 
 
@@ -247,6 +239,9 @@ def _inner(one: Reading, other: Reading) -> str | None:
         return one.element
     if isinstance(one, SetOf) and len(one.conditions) == 1 and re.fullmatch("[A-Za-z]", one.element):
         return one.conditions[0] if _has_letter(one.conditions[0], one.element) else None
+    if isinstance(one, Clock) and isinstance(other, Number):  # 6 for 6 p.m. leaves out the unit; 9:25 may be 9/25
+        whole = str(one.hour) if one.half and not one.minute and not one.second else ""
+        return f"{one.hour}/{one.minute}" if one.may_be_ratio else whole
     if isinstance(one, Residue) and isinstance(other, Number) and not other.unit and not other.percent:
         value, modulus = _rational(one.value), _rational(one.modulus)
         if value is not None and modulus is not None and 0 < modulus < 10**12 and value != other.value:
@@ -312,9 +307,8 @@ def _has_letter(text: str, letter: str) -> bool:
 
 def _settle_chains(a: Chain, b: Chain, depth: int) -> bool | None:
     unequal = a.signs == ("\\ne",)
-    turned = b.sides[::-1] if unequal else b.sides
     if a.signs == b.signs:
-        for sides in (b.sides, turned):
+        for sides in (b.sides, b.sides[::-1]) if unequal else (b.sides,):
             if all(_same_side(x, y, depth) for x, y in zip(a.sides, sides, strict=True)):
                 return True
     if a.signs == b.signs and len(a.signs) == 1 and all((*a.sides, *b.sides)):
@@ -345,9 +339,8 @@ def _pieces(reading: Reading, text: str) -> tuple[str, ...] | None:
     if isinstance(reading, Group) and reading.brackets not in ("", "{}"):
         return (text,) if len(reading.items) == 2 else None
     if isinstance(reading, Group) and not reading.brackets:
-        chains = [read(item) for item in reading.items]
-        intervals = [chain.interval() for chain in chains if isinstance(chain, Chain)]
-        return tuple(i for i in intervals if i) if all(intervals) and len(intervals) == len(chains) else None
+        intervals = [chain.interval() for item in reading.items if isinstance(chain := read(item), Chain)]
+        return tuple(i for i in intervals if i) if len([*filter(None, intervals)]) == len(reading.items) else None
     return None
 
 
@@ -411,24 +404,17 @@ def _same_time(a: Clock, b: Clock) -> bool:
     return a.hour == b.hour
 
 
-def _hour_or_ratio(clock: Clock, number: Number) -> bool | None:
-    """``6`` for 6 p.m. leaves out the unit; 9:25 may be ``9/25``."""
-    if clock.half:
-        return not clock.minute and not clock.second and same_number(number, Number(number_of(clock.hour)))
-    return clock.may_be_ratio and same_number(number, Number(number_of(Fraction(clock.hour, clock.minute))))
-
-
 _WORD: Final = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{4,}")
 _END_OF_WORD: Final = re.compile(r"[,.;!?]+(?= |$)|[\"`]")
 
 
 @lru_cache(maxsize=16384)
-def _prose(text: str) -> str | None:
-    """The text without the marks of text mode, where it holds words: they are compared letter by letter."""
-    if "\\text" not in text and not _WORD.search(text):
-        return None
-    plain = _END_OF_WORD.sub("", without_text_marks(text))
-    return _WORD.sub(lambda word: word.group().lower(), plain)
+def _prose(text: str) -> str:
+    """The text without the marks of text mode; where it holds words, they are compared letter by letter."""
+    plain = without_text_marks(text)
+    if "\\text" in text or _WORD.search(text):
+        plain = _WORD.sub(lambda word: word.group().lower(), _END_OF_WORD.sub("", plain))
+    return plain
 
 
 def _all(verdicts: list[bool | None]) -> bool | None:

@@ -43,10 +43,11 @@ class Number:
         assert value is not None
         return value
 
-    def stands_for(self, meant: Real) -> bool:
+    def stands_for(self, other: Number) -> bool:
         """Whether it has six or more places, of a value that no decimal can write, rounded or cut at its last one."""
         if self.places < _PLACES_OF_A_ROUNDED_VALUE:
             return False
+        meant = other.value
         if isinstance(meant, Fraction) and 10 ** meant.denominator.bit_length() % meant.denominator == 0:
             return False  # a decimal can write it
         # Rounded: half a unit of the last place away at most. Cut: less than one, and towards zero.
@@ -138,4 +139,4 @@ def _same_value(a: Number, b: Number) -> bool:
         equal: bool | None = a.expression == b.expression
     else:
         equal = same(a.expression, b.expression)
-    return bool(equal) or a.stands_for(b.value) or b.stands_for(a.value)
+    return bool(equal) or a.stands_for(b) or b.stands_for(a)

@@ -54,17 +54,17 @@ def serve() -> None:
         if wake in readable:
             os.read(wake, 4096)
         if 0 in readable:
-            received = os.read(0, 1 << 16)
-            if not received:
+            if not (received := os.read(0, 1 << 16)):
                 break
             *lines, pending = (pending + received).split(b"\n")
             for line in lines:
                 number, limit_s, answer, truth = json.loads(line)
                 children[_child(answer, truth, limit_s, replies)] = (number, time.monotonic() + limit_s)
         for process, (number, late) in list(children.items()):
-            if time.monotonic() >= late:
+            is_late = time.monotonic() >= late
+            if is_late:
                 os.kill(process, signal.SIGKILL)
-            ended, status = os.waitpid(process, 0 if time.monotonic() >= late else os.WNOHANG)
+            ended, status = os.waitpid(process, 0 if is_late else os.WNOHANG)
             if ended:
                 del children[process]
                 code = os.waitstatus_to_exitcode(status)

@@ -26,17 +26,16 @@ def check_ground_truth(ground_truth: str) -> None:
     shown = ground_truth if len(ground_truth) <= 60 else ground_truth[:57] + "..."
     if len(ground_truth) > MAX_ANSWER_CHARS:
         raise ValueError(f"the ground truth is longer than {MAX_ANSWER_CHARS} characters: {shown!r}")
-    if has_control_characters(ground_truth):
-        raise ValueError(f"the ground truth holds control characters: {shown!r}")
     text = normalize(unboxed(ground_truth))
-    if not text:
-        raise ValueError(f"the ground truth says nothing: {shown!r}")
-    if is_missing(text):
-        raise ValueError(f"the ground truth is missing: {shown!r} is what an empty cell becomes when it is read")
-    if not balanced(text):
-        raise ValueError(f"the ground truth has unbalanced braces: {shown!r}")
-    if "####" in text:
-        raise ValueError(f"the ground truth is a whole solution; give what follows '####': {shown!r}")
+    for is_so, flaw in (
+        (has_control_characters(ground_truth), "holds control characters"),
+        (not text, "says nothing"),
+        (is_missing(text), "is missing; this is what an empty cell becomes when it is read"),
+        (not balanced(text), "has unbalanced braces"),
+        ("####" in text, "is a whole solution; give what follows '####'"),
+    ):
+        if is_so:
+            raise ValueError(f"the ground truth {flaw}: {shown!r}")
     reading = read(text)
     if isinstance(reading, Number) or (isinstance(reading, Choice) and not reading.rest):
         return
@@ -44,8 +43,8 @@ def check_ground_truth(ground_truth: str) -> None:
         return
     try:
         _Form(text).check()
-    except _Flaw as flaw:
-        raise ValueError(f"the ground truth cannot be parsed: {shown!r}: {flaw}") from None
+    except _Flaw as error:
+        raise ValueError(f"the ground truth cannot be parsed: {shown!r}: {error}") from None
 
 
 def unboxed(ground_truth: str) -> str:

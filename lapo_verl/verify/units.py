@@ -29,15 +29,11 @@ _SYMBOL_UNIT: Final = {"\\dollar": "dollar", "€": "euro", "£": "pound sterlin
     symbol: _UNIT_NAME[symbol] for symbol in "¢¥₹"
 }
 # Words that change the value, so they are no unit: "5 million", "5 or more", "5 times".
-_NO_UNIT: Final = frozenset(
-    re.split(
-        r"\s+",
-        """hundred thousand million billion trillion dozen half third quarter times plus minus over squared cubed or and
+_NO_UNIT: Final = """
+        hundred thousand million billion trillion dozen half third quarter times plus minus over squared cubed or and
         more less fewer than least most about not no none if mod modulo is are to from where factorial point the
         infinity sqrt pi k tens tenths hundredths thousandths hundreds thousands millions billions trillions squares
-        approximately approx around roughly nearly almost wrong incorrect false""",
-    )
-)
+        approximately approx around roughly nearly almost wrong incorrect false"""
 _SCALE: Final = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _LEADING: Final = re.compile(r"([+-]?)(\\dollar|€|£|¥|₹|USD|US\\dollar) ?(.+)")
 _TAIL_SYMBOL: Final = re.compile(r"(.*?[^ ]) ?(\\dollar|[€£¢¥₹]|\\degree)(?: ?\\?(?:text\{)?([CF])\}?)?")
@@ -62,7 +58,7 @@ def _unit_name(words: str, power: str | None) -> str | None:
     known = _UNIT_NAME.get(words) or _UNIT_NAME.get(lowered)
     if known:
         return dimension + known
-    if not _WORDS_OF_UNIT.fullmatch(words) or not _NO_UNIT.isdisjoint(re.split(r"[ -]", lowered)):
+    if not _WORDS_OF_UNIT.fullmatch(words) or not set(_NO_UNIT.split()).isdisjoint(re.split(r"[ -]", lowered)):
         return None
     return ""
 

@@ -1,4 +1,4 @@
-"""Is the answer right? Extraction, the cheap comparison, and math-verify in the server for what is left."""
+"""Is the answer right? Extraction, the comparison in this process, and math-verify in the server for what is left."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Verdict:
 
     correct: bool
     answer: str | None  # the final answer as it was written, None where there is none
-    timed_out: bool = False  # a worker was killed or died over it; the answer counts as wrong
+    timed_out: bool = False  # no verdict in time; the answer counts as wrong
 
 
 def is_correct(
@@ -45,8 +45,8 @@ def is_correct(
 ) -> bool:
     """Whether the final answer of a model's whole response is the ground truth.
 
-    Never raises on what a model wrote, and takes no longer than ``timeout_s`` of a worker's time. What comes on top:
-    the start of a worker where none is idle (``pool``), and the tenth of a second in which a late one is noticed.
+    Never raises on what a model wrote, and takes no longer than ``timeout_s`` of the server's time; the start of the
+    server, some seconds once in a process, comes on top.
 
     >>> is_correct(r"Half of it, so $\\boxed{\\frac{1}{2}}$.", "0.5")
     True
@@ -57,7 +57,7 @@ def is_correct(
 def verify(
     response: str, ground_truth: str, timeout_s: float = DEFAULT_TIMEOUT_S, *, forms: Sequence[Form] = ("boxed",)
 ) -> Verdict:
-    """``is_correct`` with what was found: the answer, and whether a worker ran out of time over it."""
+    """``is_correct`` with what was found: the answer, and whether the server ran out of time over it."""
     answer = final_answer(response, forms)
     if answer is None:
         return Verdict(False, None)

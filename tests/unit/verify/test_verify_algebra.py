@@ -1,4 +1,4 @@
-"""Sums, products and quotients of variables are settled without a worker: the order of terms, and the whole value."""
+"""Expressions are settled by their values: the same terms in another order, the same function, another one."""
 
 import pytest
 from hypothesis import given

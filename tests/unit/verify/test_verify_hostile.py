@@ -98,7 +98,7 @@ HOSTILE: dict[str, str] = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def workers() -> None:
+def server() -> None:
     warm_up()
 
 

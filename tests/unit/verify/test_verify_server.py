@@ -1,4 +1,4 @@
-"""Where the verifier is called from: threads, asyncio, scripts, forked children; and what a dead worker does."""
+"""Where the verifier is called from: threads, asyncio, scripts, forked children; and what a dead server does."""
 
 import asyncio
 import os
@@ -81,7 +81,7 @@ def test_a_script_without_a_guard_runs_once(tmp_path: Path) -> None:
     assert (done.stdout, done.returncode) == ("imported\nTrue\n", 0), done.stderr
 
 
-def test_the_end_does_not_wait_for_a_busy_worker() -> None:
+def test_the_end_does_not_wait_for_a_busy_server() -> None:
     code = (
         "import threading, time\n"
         "from lapo_verl.verify import verify, client\n"
@@ -187,7 +187,7 @@ def test_no_process_is_left_over() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_forked_child_has_its_own_workers() -> None:
+def test_a_forked_child_has_its_own_server() -> None:
     code = (
         "import os\n"
         "from lapo_verl.verify import is_correct\n"
