@@ -5,10 +5,9 @@
 True
 
 ``extract`` finds the final answer, ``normalize`` brings it into one spelling, ``reading`` says what it is, ``compare``
-settles nearly everything exactly and in this process (its docstring says what counts as the same), and what it cannot
-settle is asked of math-verify in a worker process (``pool``, ``worker``) that is killed when its time is up. ``truth``
-looks at ground truths when data are loaded. Importing this package imports neither sympy nor math-verify: only the
-workers do.
+settles nearly everything in this process (its docstring says what counts as the same). What it cannot settle is asked
+of math-verify in another process (``client``, ``server``), with a time limit. ``truth`` looks at ground truths when
+data are loaded. Importing this package imports neither sympy nor math-verify: only the server does.
 """
 
 from lapo_verl.verify.extract import Form
@@ -17,8 +16,6 @@ from lapo_verl.verify.verifier import (
     DEFAULT_TIMEOUT_S,
     REVISION,
     Verdict,
-    VerifyCounts,
-    counts,
     is_correct,
     verify,
 )
@@ -28,9 +25,7 @@ __all__ = [
     "REVISION",
     "Form",
     "Verdict",
-    "VerifyCounts",
     "check_ground_truth",
-    "counts",
     "is_correct",
     "verify",
 ]

@@ -1,10 +1,8 @@
-"""The cheap comparison: exact, in this process, and silent where it is not sure.
+"""The comparison in this process: it answers True, False, or None for "cannot say".
 
-``settle`` answers True, False, or None for "cannot say", which sends the pair on to math-verify. It reads numbers
-(integers, decimals, fractions, mixed numbers, percent, powers, roots and multiples of pi) as exact values, takes
-groups (tuples, intervals, sets, lists, matrices, cases) apart, and knows choices, words, units, times, residues and
-inequalities (``reading``); polynomials and quotients of them it evaluates (``identity``). It is no LaTeX parser: what
-does not match one of these forms as a whole stays text.
+A pair is compared by what it is (``reading``): groups (tuples, intervals, sets, lists, matrices, cases) are taken
+apart, choices, words, times, residues and inequalities have their own rules, and everything that is an expression is
+compared by its values (``algebra``). It is no LaTeX parser: what matches none of these forms as a whole stays text.
 
 What counts as the same:
 
@@ -19,7 +17,8 @@ What counts as the same:
   Cases may stand in any order, and "otherwise" is the case that is left. ``x=1, y=2`` may be written ``(1,2)``.
 - ``5\\pmod7`` may be given as ``5``; ``5:30 p.m.`` as ``5:30``.
 - ``x=3`` is ``3`` and ``3`` is ``x=3``, but ``y=3`` is not ``x=3``. In a chain ``a=b=c`` the last side is the answer,
-  and no side that can be read as a value may contradict it.
+  and no side that can be read as a value may contradict it. An equation that is to be solved is no value: it is the
+  same as itself times a constant.
 """
 
 from __future__ import annotations
@@ -29,10 +28,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from math import inf
 from typing import Final
 
+from lapo_verl.verify.algebra import Real, letters, ratio, same_function
 from lapo_verl.verify.brackets import separators, split
-from lapo_verl.verify.identity import same_function, sum_terms
+from lapo_verl.verify.expression import parse
 from lapo_verl.verify.normalize import without_text_marks
 from lapo_verl.verify.number import Number, read_number, same_number
 from lapo_verl.verify.reading import (
@@ -53,65 +54,101 @@ from lapo_verl.verify.reading import (
     read,
 )
 from lapo_verl.verify.units import split_unit
-from lapo_verl.verify.values import MAX_DEPTH, Value
 
+MAX_DEPTH: Final = 8
 _NAME: Final = r"(?:[A-Za-z]+(?: [A-Za-z]+){0,3}|\\[a-zA-Z]+)(?:_(?:[A-Za-z0-9]|\{[A-Za-z0-9]+\}))?'*"
 _LEFT_SIDE: Final = re.compile(
     rf"{_NAME}|{_NAME}\([^()=]*\)|\({_NAME}(?:, ?{_NAME})*\)|\\text ?\{{[^{{}}]*\}}|\|{_NAME}\||m?\\angle ?[A-Z]{{1,3}}"
 )
 _EQUALS: Final = separators(r"(?<![\\<>!:])=")
-_UNKNOWN: Final = re.compile(r"(?<![\\A-Za-z])[A-Za-z]")
+_APPROX: Final = separators(r"\\approx(?![A-Za-z])")
+_LETTER: Final = re.compile(r"(?<![\\A-Za-z])[A-Za-z]")
+_COMMAND: Final = re.compile(r"\\[A-Za-z]+")
 _MEMBER: Final = re.compile(rf"({_NAME}) ?\\in(?![A-Za-z]) ?(.*)")
 
 
 @dataclass(frozen=True)
 class Statement:
-    """A text without its left sides: ``x = 3`` has the name ``x`` and the body ``3``."""
+    """A text less its left side and what it is rounded to: ``x = \\pi \\approx 3`` has the name ``x``, the side pi."""
 
     name: str | None
-    body: str
-    sides: int  # how many sides the equation had that are not its name
-    consistent: bool = True  # whether no two sides are known to differ
+    sides: tuple[str, ...]
+    rounded: tuple[str, ...] = ()
+
+    @property
+    def body(self) -> str:
+        return self.sides[-1]
+
+    @property
+    def is_value(self) -> bool:
+        """Whether the last side is a value, and not one side of an equation that is itself the answer."""
+        return len(self.sides) == 1 or not any(map(_has_unknown, self.sides))
+
+    def consistent(self, depth: int) -> bool:
+        """Whether no two sides are known to differ. Those in unknowns may: an equation holds for some values only."""
+        known = [side for side in self.sides if not _has_unknown(side)]
+        if self.body in known and any(settle(side, self.body, depth + 1) is False for side in known):
+            return False
+        return all(_about(self.body, rounded) for rounded in self.rounded)
+
+    def is_to_be_solved(self, depth: int) -> bool:
+        """Whether it is an equation for its unknowns, ``x^2-5x+6=0``, and its last side no value of the first."""
+        if self.is_value or same_function(self.sides[0], self.body):
+            return False
+        if settle(self.body, "0", depth + 1):
+            return True
+        names = re.findall("[A-Za-z]", _COMMAND.sub("", "".join(self.sides)))
+        return len(set(names)) == 1 and (len(names) > 1 or bool(ratio(self.sides[0], names[0])))
+
+
+def _has_unknown(side: str) -> bool:
+    if node := parse(side):
+        return bool(letters(node))
+    return not read_number(side) and _LETTER.search(side) is not None
+
+
+def _about(exact: str, rounded: str) -> bool:
+    """Whether the second may be written after "about": half a unit of its last place or one percent off at most."""
+    x, y = _real(exact), read_number(rounded)
+    if x is None or y is None:
+        return True
+    return abs(Fraction(x) - Fraction(y.value)) <= max(Fraction(1, 2 * 10**y.places), abs(Fraction(x)) / 100)
 
 
 @lru_cache(maxsize=16384)
-def _statement(text: str, depth: int) -> Statement:
-    items = split(AND.sub(",", text))
-    if items is None or len(items) > 1:
-        return Statement(None, text, 1)
+def _statement(text: str) -> Statement:
+    if len(split(AND.sub(",", text)) or ()) > 1:
+        return Statement(None, (text,))
     if match := _MEMBER.fullmatch(text):
-        return Statement(match[1], match[2].strip(), 1)
+        return Statement(match[1], (match[2].strip(),))
+    exact, *rounded = split(text, _APPROX) or (text,)
     name: str | None = None
-    sides = list(split(text, _EQUALS) or (text,))
-    if len(sides) == 1:
-        return Statement(None, text, 1)
-    if _LEFT_SIDE.fullmatch(sides[0]):
+    sides = list(split(exact, _EQUALS) or (exact,))
+    if len(sides) == 1 and rounded and _LEFT_SIDE.fullmatch(exact) and _has_unknown(exact):
+        return Statement(exact, tuple(rounded))  # "x \\approx 3"
+    if len(sides) > 1 and _LEFT_SIDE.fullmatch(sides[0]):
         name = sides.pop(0)
-    elif re.fullmatch(r"[A-Za-z]", sides[-1]):
+    elif len(sides) > 1 and re.fullmatch(r"[A-Za-z]", sides[-1]):
         name = sides.pop()  # "3 = x"
-    # An equation in unknowns holds for some of their values: only sides without one can contradict each other.
-    known = [side for side in sides if read_number(side) or not _UNKNOWN.search(side)]
-    consistent = sides[-1] not in known or all(settle(side, sides[-1], depth + 1) is not False for side in known)
-    return Statement(name, sides[-1], len(sides), consistent)
+    return Statement(name, tuple(sides), tuple(rounded))
 
 
 def without_left_sides(answer: str, truth: str, depth: int = 0) -> bool | tuple[str, str]:
     """The two texts less their ``x =`` and ``x \\in``; a verdict where the left sides decide alone."""
-    if "=" not in answer and "=" not in truth and "\\in" not in answer and "\\in" not in truth:
+    if not any(mark in text for mark in ("=", "\\in", "\\approx") for text in (answer, truth)):
         return answer, truth
-    a, b = _statement(answer, depth), _statement(truth, depth)
-    if not a.consistent:
+    a, b = _statement(answer), _statement(truth)
+    if not a.consistent(depth):
         return False
-    if a.name is not None and b.name is not None and a.name != b.name:
+    if a.name and b.name and a.name != b.name:
         # x = 3 is not y = 3; x = (y - 3)/2 may well be y = 2x + 3.
-        letters = len(a.name) == len(b.name) == 1
-        return False if letters and read_number(a.body) and read_number(b.body) else (answer, truth)
-    if b.name is None and b.sides > 1:
+        return answer, truth
+    if not b.is_value:
         return answer, truth  # the truth is an equation, so the equation is the answer
-    if b.name is not None and a.name is None and a.sides > 1:
-        # y = 2x + 3 may be written 2x - y + 3 = 0; but for x = 3 the last side of "2 + 1 = 3" is the answer.
-        return (a.body, b.body) if read_number(b.body) else (answer, truth)
-    return a.body, b.body
+    if a.name or a.is_value or b.name is None:
+        # For x = 3 the last side of "2 + 1 = 3" is the answer; but x = 3 may be written 2x = 6.
+        return False if not a.name and a.is_to_be_solved(depth) else (a.body, b.body)
+    return answer, truth
 
 
 def settle(answer: str, truth: str, depth: int = 0) -> bool | None:
@@ -157,36 +194,37 @@ def settle_bodies(answer: str, truth: str, depth: int = 0) -> bool | None:
         return settle(inner, truth, depth + 1)
     if (inner := _inner(b, a)) is not None:
         return settle(answer, inner, depth + 1)
-    for one, other in ((a, b), (b, a)):
-        if isinstance(one, Clock) and isinstance(other, Number):
-            return _hour_or_ratio(one, other)
-    if (prose := _prose(answer)) is not None and prose == _prose(truth):
+    if _prose(answer) == _prose(truth):
         return True
     if isinstance(a, _SET_LIKE) and isinstance(b, _SET_LIKE):
         return _settle_pieces(_pieces(a, answer), _pieces(b, truth), depth)
-    if isinstance(a, Other) or isinstance(b, Other):
-        terms = sum_terms(answer)
-        return True if terms is not None and terms == sum_terms(truth) else same_function(answer, truth)
-    return False
+    sides = [split(text, _EQUALS) or () for text in (answer, truth)]
+    if len(sides[0]) > 1 or len(sides[1]) > 1:
+        return _settle_equations(sides[0], sides[1], depth)
+    if not (isinstance(a, Other) or isinstance(b, Other)) or (isinstance(a, Number) and truth in _INFINITE):
+        return False
+    bare = without_units(answer, truth)
+    if isinstance(bare, bool):
+        return bare
+    return same_function(*bare)
 
 
-def algebra_questions(answer: str, truth: str) -> tuple[tuple[str, str], ...]:
-    """What ``settle_bodies`` could not tell: pairs that must all be the same; none where asking is no use.
+def _settle_equations(ours: tuple[str, ...], theirs: tuple[str, ...], depth: int) -> bool | None:
+    """Side by side, or one side less the other, which may be multiplied by a constant."""
+    if len(ours) != len(theirs):
+        return False
+    if any(all(settle(x, y, depth + 1) for x, y in zip(sides, theirs, strict=True)) for sides in (ours, ours[::-1])):
+        return True
+    multiple = ratio(_difference(ours), _difference(theirs)) if len(ours) == 2 else 0
+    return None if multiple is None else multiple != 0
 
-    math-verify reads neither cases nor set-builder notation, so it is asked for their parts.
-    """
-    a, b = read(answer), read(truth)
-    pairs: Pairs | None = ((answer, truth),)
-    if isinstance(a, Cases) and isinstance(b, Cases):
-        pairs = _cells(a, b, 0)
-    elif isinstance(a, SetOf) and isinstance(b, SetOf):
-        pairs = _descriptions(a, b, 0)
-    elif isinstance(a, Cases | SetOf) or isinstance(b, Cases | SetOf):
-        pairs = None
-    return tuple(pair for pair in pairs or () if settle(*pair) is None)
+
+def _difference(sides: Sequence[str]) -> str:
+    return f"({sides[0]})-({sides[1]})"
 
 
 Pairs = tuple[tuple[str, str], ...]
+_INFINITE: Final[dict[str, float]] = {"\\infty": inf, "-\\infty": -inf}
 _SET_LIKE: Final = (Group, Union, Chain, SetOf)
 _OTHERWISE: Final = ("otherwise", "else", "\\text{otherwise}", "\\text{else}")
 
@@ -201,7 +239,13 @@ def _inner(one: Reading, other: Reading) -> str | None:
         return one.element
     if isinstance(one, SetOf) and len(one.conditions) == 1 and re.fullmatch("[A-Za-z]", one.element):
         return one.conditions[0] if _has_letter(one.conditions[0], one.element) else None
+    if isinstance(one, Clock) and isinstance(other, Number):  # 6 for 6 p.m. leaves out the unit; 9:25 may be 9/25
+        whole = str(one.hour) if one.half and not one.minute and not one.second else ""
+        return f"{one.hour}/{one.minute}" if one.may_be_ratio else whole
     if isinstance(one, Residue) and isinstance(other, Number) and not other.unit and not other.percent:
+        value, modulus = _rational(one.value), _rational(one.modulus)
+        if value is not None and modulus is not None and 0 < modulus < 10**12 and value != other.value:
+            return str(value % modulus)  # 17 mod 5 is 2
         return one.value
     return None
 
@@ -262,12 +306,17 @@ def _has_letter(text: str, letter: str) -> bool:
 
 
 def _settle_chains(a: Chain, b: Chain, depth: int) -> bool | None:
+    unequal = a.signs == ("\\ne",)
     if a.signs == b.signs:
-        turned = b.sides[::-1] if a.signs == ("\\ne",) else b.sides
-        if any(
-            all(_same_side(x, y, depth) for x, y in zip(a.sides, sides, strict=True)) for sides in (b.sides, turned)
-        ):
+        for sides in (b.sides, b.sides[::-1]) if unequal else (b.sides,):
+            if all(_same_side(x, y, depth) for x, y in zip(a.sides, sides, strict=True)):
+                return True
+    if a.signs == b.signs and len(a.signs) == 1 and all((*a.sides, *b.sides)):
+        multiple = ratio(_difference(a.sides), _difference(b.sides))
+        if multiple == 1 or (multiple and unequal):
             return True
+        if multiple is not None and len({*_LETTER.findall("".join((*a.sides, *b.sides)))}) > 1:
+            return False  # nothing that could be solved for its one unknown
     # Where the variable stands alone on both sides nothing is left to be solved.
     ours, theirs = a.interval(), b.interval()
     if ours is None or theirs is None:
@@ -290,9 +339,8 @@ def _pieces(reading: Reading, text: str) -> tuple[str, ...] | None:
     if isinstance(reading, Group) and reading.brackets not in ("", "{}"):
         return (text,) if len(reading.items) == 2 else None
     if isinstance(reading, Group) and not reading.brackets:
-        chains = [read(item) for item in reading.items]
-        intervals = [chain.interval() for chain in chains if isinstance(chain, Chain)]
-        return tuple(i for i in intervals if i) if all(intervals) and len(intervals) == len(chains) else None
+        intervals = [chain.interval() for item in reading.items if isinstance(chain := read(item), Chain)]
+        return tuple(i for i in intervals if i) if len([*filter(None, intervals)]) == len(reading.items) else None
     return None
 
 
@@ -300,17 +348,50 @@ def _settle_pieces(ours: tuple[str, ...] | None, theirs: tuple[str, ...] | None,
     if ours is None or theirs is None:
         return None
     verdict = _settle_sets(Group("", ours), Group("", theirs), depth)
-    # Pieces may touch or overlap, so that other pieces have the same union.
-    return None if verdict is False and len(ours) + len(theirs) > 2 else verdict
+    a, b = _merged(ours), _merged(theirs)
+    return verdict or (None if a is None or b is None else a == b)
+
+
+def _merged(intervals: tuple[str, ...]) -> list[tuple[Real, int, Real, int]] | None:
+    """(low, 1 where it is left out, high, -1 where it is left out) of each piece of the union; None for letters."""
+    pieces: list[tuple[Real, int, Real, int]] = []
+    for interval in intervals:
+        group = read(interval)
+        if not isinstance(group, Group):
+            return None
+        ends = [_INFINITE[item] if item in _INFINITE else _real(item) for item in group.items]
+        if None in ends or (group.brackets != "{}" and len(ends) != 2):
+            return None
+        values = [end for end in ends if end is not None]
+        if group.brackets == "{}":
+            pieces += [(value, 0, value, 0) for value in values]
+        else:
+            pieces.append((values[0], int(group.brackets[0] == "("), values[1], -int(group.brackets[1] == ")")))
+    merged: list[tuple[Real, int, Real, int]] = []
+    for low, low_out, high, high_out in sorted(pieces):
+        if merged and (low, low_out) <= (merged[-1][2], merged[-1][3] + 1):
+            high, high_out = max((high, high_out), merged[-1][2:])
+            low, low_out = merged.pop()[:2]
+        merged.append((low, low_out, high, high_out))
+    return merged
+
+
+def _real(text: str) -> Real | None:
+    number = read_number(text)
+    return number.value if number else None
+
+
+def _rational(text: str) -> Fraction | None:
+    value = _real(text)
+    return value if isinstance(value, Fraction) else None
 
 
 def _settle_residues(a: Residue, b: Residue, depth: int) -> bool | None:
     if a.name and b.name and not settle(a.name, b.name, depth + 1):
         return False
-    x, y, modulus = read(a.value), read(b.value), read(b.modulus)
-    if isinstance(x, Number) and isinstance(y, Number) and isinstance(modulus, Number) and modulus.value.rational:
-        same = (x.value.rational - y.value.rational) % modulus.value.rational == 0
-        return same and settle(a.modulus, b.modulus, depth + 1)
+    x, y, modulus = map(_rational, (a.value, b.value, a.modulus))
+    if x is not None and y is not None and modulus:
+        return (x - y) % modulus == 0 and settle(a.modulus, b.modulus, depth + 1)
     return _settle_pairs(((a.value, b.value), (a.modulus, b.modulus)), depth)
 
 
@@ -323,24 +404,17 @@ def _same_time(a: Clock, b: Clock) -> bool:
     return a.hour == b.hour
 
 
-def _hour_or_ratio(clock: Clock, number: Number) -> bool | None:
-    """``6`` for 6 p.m. leaves out the unit. ``9/25`` for 9:25 is left to math-verify."""
-    if clock.half:
-        return not clock.minute and not clock.second and number == Number(Value(Fraction(clock.hour)))
-    return None if clock.may_be_ratio else False
-
-
 _WORD: Final = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{4,}")
 _END_OF_WORD: Final = re.compile(r"[,.;!?]+(?= |$)|[\"`]")
 
 
 @lru_cache(maxsize=16384)
-def _prose(text: str) -> str | None:
-    """The text without the marks of text mode, where it holds words: they are compared letter by letter."""
-    if "\\text" not in text and not _WORD.search(text):
-        return None
-    plain = _END_OF_WORD.sub("", without_text_marks(text))
-    return _WORD.sub(lambda word: word.group().lower(), plain)
+def _prose(text: str) -> str:
+    """The text without the marks of text mode; where it holds words, they are compared letter by letter."""
+    plain = without_text_marks(text)
+    if "\\text" in text or _WORD.search(text):
+        plain = _WORD.sub(lambda word: word.group().lower(), _END_OF_WORD.sub("", plain))
+    return plain
 
 
 def _all(verdicts: list[bool | None]) -> bool | None:
@@ -349,17 +423,11 @@ def _all(verdicts: list[bool | None]) -> bool | None:
     return None if None in verdicts else True
 
 
-def _any(verdicts: list[bool | None]) -> bool | None:
-    if True in verdicts:
-        return True
-    return None if None in verdicts else False
-
-
 def _settle_groups(a: Group, b: Group, depth: int) -> bool | None:
     for one, other in ((a, b), (b, a)):
         # x=1, y=2 may be written (1,2) and 1,2: by the order of the names.
         if not one.brackets and other.brackets in ("", "()") and len(one.items) == len(other.items):
-            ours, theirs = ([_statement(item, depth + 1) for item in group.items] for group in (one, other))
+            ours, theirs = ([_statement(item) for item in group.items] for group in (one, other))
             letters = {statement.name[0] for statement in ours if statement.name}
             if all(x.name and not y.name for x, y in zip(ours, theirs, strict=True)) and len(letters) > 1:
                 return _all([settle(x.body, y.body, depth + 1) for x, y in zip(ours, theirs, strict=True)])
@@ -378,8 +446,8 @@ def _settle_sets(a: Group, b: Group, depth: int) -> bool | None:
         return False
     table = [[settle(ours, theirs, depth + 1) for theirs in b.items] for ours in a.items]
     if as_set:
-        columns: list[list[bool | None]] = [list(column) for column in zip(*table, strict=True)]
-        return _all([_any(verdicts) for verdicts in table + columns])
+        columns = [list(column) for column in zip(*table, strict=True)]
+        return _all([True in verdicts or (None if None in verdicts else False) for verdicts in table + columns])
     free = set(range(len(b.items)))
     unsure = False
     for verdicts in table:
@@ -407,9 +475,3 @@ def without_units(answer: str, truth: str) -> bool | tuple[str, str]:
     if our_factor != their_factor or (our_unit and their_unit and our_unit != their_unit):
         return False
     return ours, theirs
-
-
-def variables_differ_in_case(answer: str, truth: str) -> bool:
-    """Whether one text has ``R`` where the other has ``r``: two variables, and math-verify takes them for one."""
-    ours, theirs = ({*re.sub(r"\\[A-Za-z]+", "", text)} for text in (answer, truth))
-    return any(letter.isalpha() and letter.swapcase() in theirs - ours for letter in ours - theirs)

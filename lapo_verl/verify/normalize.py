@@ -8,66 +8,30 @@ code points).
 from __future__ import annotations
 
 import re
+import unicodedata
 from functools import lru_cache
 from typing import Final
 
-_CHARACTERS: Final = str.maketrans(
-    {
-        "\N{MINUS SIGN}": "-",
-        "\N{EN DASH}": "-",
-        "\N{FULLWIDTH HYPHEN-MINUS}": "-",
-        "\N{FULLWIDTH COMMA}": ",",
-        "\N{FULLWIDTH LEFT PARENTHESIS}": "(",
-        "\N{FULLWIDTH RIGHT PARENTHESIS}": ")",
-        "\N{NO-BREAK SPACE}": " ",
-        "\N{NARROW NO-BREAK SPACE}": " ",
-        "\N{THIN SPACE}": " ",
-        "\N{ZERO WIDTH SPACE}": None,
-        "\N{ZERO WIDTH NON-JOINER}": None,
-        "\N{ZERO WIDTH JOINER}": None,
-        "\N{WORD JOINER}": None,
-        "\N{ZERO WIDTH NO-BREAK SPACE}": None,
-        "\N{MULTIPLICATION SIGN}": r"\times ",
-        "\N{DIVISION SIGN}": r"\div ",
-        "\N{MIDDLE DOT}": r"\cdot ",
-        "\N{DOT OPERATOR}": r"\cdot ",
-        "\N{GREEK SMALL LETTER PI}": r"\pi ",
-        "\N{INFINITY}": r"\infty ",
-        "\N{DEGREE SIGN}": r"^\circ ",
-        "\N{LESS-THAN OR EQUAL TO}": r"\le ",
-        "\N{GREATER-THAN OR EQUAL TO}": r"\ge ",
-        "\N{NOT EQUAL TO}": r"\ne ",
-        "\N{UNION}": r"\cup ",
-        "\N{ELEMENT OF}": r"\in ",
-        "\N{PLUS-MINUS SIGN}": r"\pm ",
-        "\N{EMPTY SET}": r"\emptyset ",
-        "\N{VULGAR FRACTION ONE HALF}": r"\frac{1}{2}",
-        "\N{VULGAR FRACTION ONE QUARTER}": r"\frac{1}{4}",
-        "\N{VULGAR FRACTION THREE QUARTERS}": r"\frac{3}{4}",
-        "\N{SUPERSCRIPT TWO}": "^2",
-        "\N{SUPERSCRIPT THREE}": "^3",
-        "\N{SQUARE ROOT}": r"\sqrt ",
-        "\N{PRIME}": "'",
-        "\N{DOUBLE PRIME}": "''",
-        "\N{RIGHT SINGLE QUOTATION MARK}": "'",
-        "\N{LEFT DOUBLE QUOTATION MARK}": '"',
-        "\N{RIGHT DOUBLE QUOTATION MARK}": '"',
-        "\N{HORIZONTAL ELLIPSIS}": r"\ldots ",
-        "\N{MATHEMATICAL LEFT ANGLE BRACKET}": "(",
-        "\N{MATHEMATICAL RIGHT ANGLE BRACKET}": ")",
-        "\N{INTERSECTION}": r"\cap ",
-        "\N{SET MINUS}": r"\setminus ",
-        "\N{IDENTICAL TO}": r"\equiv ",
-        "\N{ALMOST EQUAL TO}": r"\approx ",
-        "\N{ANGLE}": r"\angle ",
-        "\N{WHITE UP-POINTING TRIANGLE}": r"\triangle ",
-        "\N{DOUBLE-STRUCK CAPITAL R}": r"\mathbb{R}",
-        "\N{DOUBLE-STRUCK CAPITAL Z}": r"\mathbb{Z}",
-        "\N{DOUBLE-STRUCK CAPITAL N}": r"\mathbb{N}",
-        "\N{DOUBLE-STRUCK CAPITAL Q}": r"\mathbb{Q}",
-        "\N{DOUBLE-STRUCK CAPITAL C}": r"\mathbb{C}",
-    }
-)
+# What a keyboard has no key for, and its LaTeX. What a root is of follows in _RULES.
+_SYMBOLS: Final = r"""
+    × \times ÷ \div · \cdot ⋅ \cdot π \pi ∞ \infty ° ^\circ ≤ \le ≥ \ge ≠ \ne ± \pm ≡ \equiv ≈ \approx … \ldots
+    ∪ \cup ∩ \cap ∖ \setminus ∈ \in ∅ \emptyset ∠ \angle △ \triangle √ \sqrt√ ∛ \sqrt[3]√ ∜ \sqrt[4]√
+    ½ \frac{1}{2} ¼ \frac{1}{4} ¾ \frac{3}{4} ℝ \mathbb{R} ℤ \mathbb{Z} ℕ \mathbb{N} ℚ \mathbb{Q} ℂ \mathbb{C}
+"""  # noqa: RUF001
+# Minus signs, commas, brackets, primes, quotation marks and spaces as ASCII has them; spaces without width go.
+_MARKS: Final = "\u2212\u2013\uff0d\uff0c\uff08\uff09\u27e8\u27e9\u2032\u2019\u201c\u201d\u00a0\u202f\u2009"
+_CHARACTERS: Final[dict[int, str | int | None]] = {
+    **{ord(symbol): f"{command} " for symbol, command in re.findall(r"(\S) (\S+)", _SYMBOLS)},
+    **str.maketrans(_MARKS, "---,()()''\"\"   ", "\u200b\u200c\u200d\u2060\ufeff"),
+    ord("\N{DOUBLE PRIME}"): "''",
+}
+
+# Commands that say the same, those of a row what comes first in it.
+_ROWS: Final = r"""\{ lbrace; \} rbrace; ( langle; ) rangle; < lt; > gt; : colon; | vert lvert rvert; \le leq leqslant;
+    \ge geq geqslant; \ne neq; \frac dfrac tfrac cfrac; \binom dbinom tbinom; \emptyset varnothing;
+    \ldots dots cdots dotsc dotsb; \setminus backslash smallsetminus"""
+_SYNONYMS: Final = {f"\\{name}": first for first, *names in map(str.split, _ROWS.split(";")) for name in names}
+_COMMAND: Final = re.compile(r"\\[A-Za-z]+")
 
 # Every rule is (needs, what, by what), applied in this order, and none can take more than linear time. A rule is
 # tried only where the text holds one of the strings that it needs: most texts need two or three of all the rules.
@@ -77,50 +41,37 @@ _RULES: Final[tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...]] = tuple(
         (("$",), r"\\\$", r"\\dollar "),  # kept for the unit, so that the dollars of math mode can go
         (("$", "style", "limits"), r"\$|\\displaystyle(?![A-Za-z])|\\textstyle(?![A-Za-z])|\\limits(?![A-Za-z])", ""),
         (("\\",), r"(?<!\\)\\[()\[\]]", ""),  # \( ... \) and \[ ... \], but not the line end \\[2pt]
-        (("{,}", ",\\!"), r"(?<=[0-9])(?:\{,\}|,\\!)(?=[0-9])", ","),  # a comma that TeX is told is no separator
+        (("{,}", ",\\!"), r"(?<=[0-9])(?:\{,\}|,\\!) ?(?=[0-9])", ","),  # a comma that TeX is told is no separator
         (("\\!",), r"\\!", ""),
         (("\\", "~"), r"(?<=[0-9])(?:\\,|~|\\ )(?=[0-9]{3}(?![0-9]))", ","),  # 12\,000
         (("\\", "~"), r"(?<!\\)\\(?:[,;:> ]|q?quad(?![A-Za-z]))|~", " "),
         (("\\",), r"\\(?:left|right|middle|bigl|bigr|Bigl|Bigr|big|Big|biggl|biggr|bigg|Bigg)(?![A-Za-z])\.?", ""),
-        (("brace",), r"\\lbrace(?![A-Za-z])", r"\\{"),
-        (("brace",), r"\\rbrace(?![A-Za-z])", r"\\}"),
-        (("frac",), r"\\(?:dfrac|tfrac|cfrac)(?![A-Za-z])", r"\\frac"),
+        (("phantom",), r"\\[hv]?phantom\s*(?:\{[^{}]*\}|[-+])", " "),  # room for what is not shown
         (("\\math",), r"\\(?:mathbf\s*\{\s*([A-Za-z0-9])|mathrm\s*\{\s*([eid]))\s*\}", r"\1\2"),
         (
             ("{",),
             r"\\(?:text(?:bf|it|rm|normal|sf|tt)|math(?:rm|bf|it|sf)|mbox|hbox|operatorname\*?)\s*(?=\{)",
             r"\\text",
         ),
-        (("\\le",), r"\\(?:leq|leqslant|le)(?![A-Za-z])", r"\\le "),
-        (("\\ge",), r"\\(?:geq|geqslant|ge)(?![A-Za-z])", r"\\ge "),
-        (("\\ne",), r"\\(?:neq|ne)(?![A-Za-z])", r"\\ne "),
-        (("\\lt",), r"\\(?:lt)(?![A-Za-z])", "<"),
-        (("\\gt",), r"\\(?:gt)(?![A-Za-z])", ">"),
         (("<=",), r"<=", r"\\le "),
         ((">=",), r">=", r"\\ge "),
-        (("\\varnothing", "\\emptyset"), r"\\(?:varnothing|emptyset)(?![A-Za-z])", r"\\emptyset "),
         (("\\circ", "\\degree"), r"\s*\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![A-Za-z]))|\\degree(?![A-Za-z])", r"\\degree "),
         (("\\frac",), r"\\frac\s*([0-9])\s*([0-9])", r"\\frac{\1}{\2}"),
         (("\\frac",), r"\\frac\s*([0-9a-zA-Z])\s*\{", r"\\frac{\1}{"),
+        (("√",), r"√\s*(?:\(([^()]*)\)|([0-9]+(?:\.[0-9]+)?|[A-Za-z]|\\pi|\\frac\{[^{}]*\}\{[^{}]*\}))", r"{\1\2}"),
+        (("√",), "√", ""),
         (("\\sqrt",), r"\\sqrt\s*([0-9])", r"\\sqrt{\1}"),
+        (("pi",), r"(?<![A-Za-z\\])pi(?![A-Za-z])", r"\\pi "),
+        (("_",), r"_(?:\{\s*)?(?:\\text\s*\{\s*([A-Za-z0-9]+)\s*\}|\\(max|min))(?:\s*\})?", r"_{\1\2}"),
         (("inf",), r"(?<![A-Za-z\\])(?:infinity|inf)(?![A-Za-z])", r"\\infty "),
         (("\\infty",), r"\\text\s*\{\s*\\infty\s*\}", r"\\infty "),
-        (("dots", "..."), r"\\(?:dots|cdots|dotsc|dotsb)(?![A-Za-z])|\.\.\.", r"\\ldots "),
-        (("vert",), r"\\[lr]?vert(?![A-Za-z])", "|"),
-        (("\\langle",), r"\\langle(?![A-Za-z])", "("),
-        (("\\rangle",), r"\\rangle(?![A-Za-z])", ")"),
-        (("\\colon",), r"\\colon(?![A-Za-z])", ":"),
+        (("...",), r"\.\.\.", r"\\ldots "),
         (("\\prime",), r"\s*\^\s*\{?\s*((?:\\prime(?![A-Za-z])\s*)+)\}?", r"\1"),
         (("\\prime",), r"\\prime(?![A-Za-z])\s*", "'"),
-        (("binom",), r"\\[dt]binom(?![A-Za-z])", r"\\binom"),
         (("\\choose",), r"\{([^{}]*)\\choose(?![A-Za-z])([^{}]*)\}", r"\\binom{\1}{\2}"),
         (("\\{",), r"\\(max|min|gcd|lcm)\s*\\\{([^{}\\]*)\\\}", r"\\\1(\2)"),
         (("\\mathbb", "\\Bbb"), r"\\(?:mathbb|Bbb)\s*(?:\{\s*([A-Z])\s*\}|([A-Z]))", r"\\mathbb{\1\2}"),
-        (
-            ("\\backslash", "\\smallsetminus", "\\mathbb"),
-            r"\\(?:backslash|smallsetminus)(?![A-Za-z])|(?<=\\mathbb\{[A-Z]\})\s*-\s*(?=\\\{)",
-            r"\\setminus ",
-        ),
+        (("\\mathbb",), r"(?<=\\mathbb\{[A-Z]\})\s*-\s*(?=\\\{)", r"\\setminus "),
         (("\\infty",), r"(?<![0-9A-Za-z)}\]!'] )(?<![0-9A-Za-z)}\]!'])\+\s*(?=\\infty)", ""),
         (("angle",), r"\\(angle|triangle)\s*\{([^{}]*)\}", r"\\\1 \2"),
         (("^", "_"), r"\s*([\^_])\s*", r"\1"),
@@ -168,14 +119,15 @@ _OPEN_INTERVAL: Final = re.compile(
 )
 # A brace on the left only: equations one below the other, or cases.
 _LEFT_BRACE: Final = re.compile(
-    r"\\left\s*\\(?:\{|lbrace)\s*\\begin\{(array|matrix|aligned|cases)\}(?:\{[lcr| ]*\})?(.*?)"
+    r"\\left\s*\\\{\s*\\begin\{(array|matrix|aligned|cases)\}(?:\{[lcr| ]*\})?(.*?)"
     r"\\end\{\1\}\s*\\right\s*\.",
     re.DOTALL,
 )
 _SPACES: Final = re.compile(r"\s+")
+_RAISED: Final = re.compile("[⁰¹²³⁴-⁹⁻]+|[₀-₉]+")
 _BRACED_FRACTION: Final = re.compile(r"(\\frac\{[^{}]*\})\s*([0-9])")
 # A comma keeps the space after it: "1, 234" is two numbers, "1,234" is one.
-_TIGHT: Final = re.compile(r" ?([^\w\s\\,]) ?")
+_TIGHT: Final = re.compile(r" ?([^\w\s\\,]|_) ?")
 _AROUND_COMMAND: Final = re.compile(r"(\\[A-Za-z]+) (?![A-Za-z])| (?=\\)|(?<=\\\\) ")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff]")
 
@@ -195,9 +147,11 @@ def normalize(text: str) -> str:
     text = text.strip()
     if text.isascii() and (text.isdigit() or text.isalpha()):
         return text
-    text = _SPACES.sub(" ", text.translate(_CHARACTERS))
+    text = _SPACES.sub(" ", _RAISED.sub(_script, text).translate(_CHARACTERS))
     if text.count("|") == 1 and "\\|" not in text:
         text = text.replace("|", r"\mid ")  # a lone bar is no absolute value
+    if "\\" in text:
+        text = _COMMAND.sub(lambda command: _SYNONYMS.get(command[0], command[0]), text)
     if "\\begin" in text:
         text = _LEFT_BRACE.sub(r"\\begin{cases}\2\\end{cases}", text)
     for needs, pattern, replacement in _RULES:
@@ -225,7 +179,12 @@ _TEXT: Final = re.compile(r"\\text ?\{([^{}]*)\}")
 
 def without_text_marks(text: str) -> str:
     """``5\\text{ hours}`` is ``5 hours``, with one space between words."""
-    return " ".join(_TEXT.sub(r" \1 ", text).split())
+    return _TIGHT.sub(r"\1", " ".join(_TEXT.sub(r" \1 ", text).split()))
+
+
+def _script(digits: re.Match[str]) -> str:
+    plain = unicodedata.normalize("NFKC", digits[0]).replace("\N{MINUS SIGN}", "-")
+    return f"{'_' if '₀' <= digits[0] <= '₉' else '^'}{{{plain}}}"
 
 
 def _with_parentheses(interval: re.Match[str]) -> str:

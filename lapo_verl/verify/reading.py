@@ -8,7 +8,7 @@ from functools import lru_cache
 from math import gcd
 from typing import Final
 
-from lapo_verl.verify.brackets import closes, outer, separators, split
+from lapo_verl.verify.brackets import COMMAS, closes, outer, separators, split
 from lapo_verl.verify.number import Number, read_number
 from lapo_verl.verify.units import compound_measure
 
@@ -113,7 +113,7 @@ class Clock:
 
     @property
     def may_be_ratio(self) -> bool:
-        return self.half is None and not self.second and gcd(self.hour, self.minute) == 1
+        return self.half is None and not self.second and self.minute > 0 and gcd(self.hour, self.minute) == 1
 
 
 @dataclass(frozen=True)
@@ -123,9 +123,9 @@ class Other:
 
 Reading = Number | Choice | Words | Group | Matrix | Cases | SetOf | Union | Chain | Residue | Clock | Other
 
-_CHOICE: Final = re.compile(r"(?:\\text ?\{ ?)?(\()?([A-Ja-j])([).:]*)\}?(?:(?<=[).:}]) ?(.*))?")
-# Another choice, or what makes the letter a part of a formula: \text{e}^2.
-_NO_CHOICE: Final = re.compile(r"(?<![A-Za-z\\])[A-J](?![A-Za-z])|^[\^_'!]")
+_CHOICE: Final = re.compile(r"(?:\\text ?\{ ?)?(\()?([A-Ja-j])([).:]*)\}?(?:(?:(?<=[).:])|(?<=[).:]\})) ?(.*))?")
+# Another choice, or what makes the letter a part of a formula: (E)^2.
+_NO_CHOICE: Final = re.compile(r"(?<![A-Za-z\\])[A-J](?![A-Za-z])|^(?:[\^_'!+*/=<>]|\\(?:cdot|times)(?![A-Za-z]))")
 _ALL_TEXT: Final = re.compile(r"\\text ?\{([^{}]*)\}\.?")
 _PLAIN_WORDS: Final = re.compile(
     r"[A-Za-z][a-z']*(?:-[A-Za-z][a-z]{2,})*(?: [A-Za-z][a-z']*(?:-[A-Za-z][a-z]+)*)+"
@@ -133,14 +133,15 @@ _PLAIN_WORDS: Final = re.compile(
 )
 _SHORT_WORDS: Final = frozenset(("yes", "no", "odd"))
 _MATRIX: Final = re.compile(r"\\begin\{(p|b|v|B|V|small)?matrix\}(.*)\\end\{\1matrix\}", re.DOTALL)
-AND: Final = re.compile(r",? ?(?:\\text ?\{ ?(?:and|or|,) ?\}|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])) ?")
+AND: Final = re.compile(r",? ?(?:\\text ?\{ ?(?:,? ?(?:and|or)|,) ?\}|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])) ?")
 _SPACES: Final = re.compile(r"[\s.,!'\N{RIGHT SINGLE QUOTATION MARK}-]+")
 _GROUP_ENDS: Final = {"(": (")", "]"), "[": ("]", ")"), "\\{": ("\\}",)}
 _THOUSANDS: Final = re.compile(r"[+-]?(?:\\dollar ?|€|£)?[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])[^,]*")
 
 
+_SEMICOLONS: Final = separators(";")
 _PLUS_MINUS: Final = re.compile(r"\\(?:pm|mp)(?![A-Za-z])")
-_TEXT_LIST: Final = re.compile(r"[A-Za-z0-9]{1,4}(?:(?:, (?:and |or )?| and | or )[A-Za-z0-9]{1,4})+")
+_TEXT_LIST: Final = re.compile(r"[A-Za-z0-9]{1,4}(?:(?:, ?(?:and |or )?| and | or )[A-Za-z0-9]{1,4})+")
 _HEXADECIMAL: Final = re.compile(r"(-?[0-9][0-9A-Fa-f]*)_\{?\(?16\)?\}?")
 _CLOCK: Final = re.compile(
     r"(?:\\text ?\{ ?)?([01]?[0-9]|2[0-4])(?::([0-5][0-9])(?::([0-5][0-9]))?)? ?\}?"
@@ -305,5 +306,6 @@ def _group(text: str) -> Group | None:
         return Group("", (plus, minus))
     if _THOUSANDS.fullmatch(text):
         return None
-    items = split(AND.sub(",", text))
+    plain = AND.sub(",", text)
+    items = split(plain, _SEMICOLONS if ";" in plain and "," in plain else COMMAS)  # p=1,q=2;p=3,q=4
     return Group("", items) if items is not None and len(items) > 1 and all(items) else None

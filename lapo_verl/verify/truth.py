@@ -12,7 +12,7 @@ from typing import Final
 
 from lapo_verl.verify.brackets import closes
 from lapo_verl.verify.extract import MAX_ANSWER_CHARS, final_answer
-from lapo_verl.verify.normalize import balanced, has_control_characters, normalize
+from lapo_verl.verify.normalize import balanced, has_control_characters, normalize, without_text_marks
 from lapo_verl.verify.number import Number
 from lapo_verl.verify.reading import Choice, Words, read
 
@@ -26,17 +26,25 @@ def check_ground_truth(ground_truth: str) -> None:
     shown = ground_truth if len(ground_truth) <= 60 else ground_truth[:57] + "..."
     if len(ground_truth) > MAX_ANSWER_CHARS:
         raise ValueError(f"the ground truth is longer than {MAX_ANSWER_CHARS} characters: {shown!r}")
-    if has_control_characters(ground_truth):
-        raise ValueError(f"the ground truth holds control characters: {shown!r}")
     text = normalize(unboxed(ground_truth))
-    if not text:
-        raise ValueError(f"the ground truth says nothing: {shown!r}")
-    if not balanced(text):
-        raise ValueError(f"the ground truth has unbalanced braces: {shown!r}")
-    if "####" in text:
-        raise ValueError(f"the ground truth is a whole solution; give what follows '####': {shown!r}")
-    if flaw := _flaw(text):
-        raise ValueError(f"the ground truth cannot be parsed: {shown!r}: {flaw}")
+    for is_so, flaw in (
+        (has_control_characters(ground_truth), "holds control characters"),
+        (not text, "says nothing"),
+        (is_missing(text), "is missing; this is what an empty cell becomes when it is read"),
+        (not balanced(text), "has unbalanced braces"),
+        ("####" in text, "is a whole solution; give what follows '####'"),
+    ):
+        if is_so:
+            raise ValueError(f"the ground truth {flaw}: {shown!r}")
+    reading = read(text)
+    if isinstance(reading, Number) or (isinstance(reading, Choice) and not reading.rest):
+        return
+    if isinstance(reading, Words) and re.search(r"\w", reading.words):
+        return
+    try:
+        _Form(text).check()
+    except _Flaw as error:
+        raise ValueError(f"the ground truth cannot be parsed: {shown!r}: {error}") from None
 
 
 def unboxed(ground_truth: str) -> str:
@@ -46,82 +54,51 @@ def unboxed(ground_truth: str) -> str:
     return final_answer(text) or "" if box and closes(text[box.end() :]) else text
 
 
-def _flaw(text: str) -> str | None:
-    """What keeps the normalized text from being an answer, or None."""
-    reading = read(text)
-    if isinstance(reading, Number) or (isinstance(reading, Choice) and not reading.rest):
-        return None
-    if isinstance(reading, Words) and re.search(r"\w", reading.words):
-        return None
-    try:
-        _Form(text).check()
-    except _Flaw as flaw:
-        return str(flaw)
-    return None
+def is_missing(text: str) -> bool:
+    """Whether the normalized text is NaN, "not a number": a value that is missing and equals nothing."""
+    return without_text_marks(text).casefold() == "nan"
 
 
 class _Flaw(Exception):
     """What is wrong, in words."""
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
 # Commands by what they need beside them. Symbols need nothing.
-_SYMBOLS: Final = _words(
-    """alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi pi varpi rho varrho
-    sigma tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega infty
-    emptyset ell hbar imath jmath Re Im aleph partial nabla ldots vdots ddots dagger top bot square Box blacksquare
-    diamond triangle bigstar bigcirc heartsuit spadesuit clubsuit diamondsuit angle circ bullet checkmark frown smile
-    uparrow downarrow prime euro pounds yen degree dollar lfloor lceil rfloor rceil"""
-)
-_BEFORE_SOMETHING: Final = _words(
-    """sin cos tan cot sec csc arcsin arccos arctan arccot arcsec arccsc sinh cosh tanh coth log ln lg exp lim limsup
-    liminf sum prod int iint iiint oint bigcup bigcap max min sup inf gcd lcm det deg dim ker arg hom Pr neg lnot
-    forall exists nexists pm mp"""
-)
-_OPERATORS: Final = _words(
-    """cdot times div ast star cup cap setminus oplus ominus otimes odot wedge vee land lor bmod mod sqcup uplus
-    choose over"""
-)
-_RELATIONS: Final = _words(
-    """le ge ne ll gg approx equiv cong sim simeq propto doteq in notin ni subset subseteq subsetneq supset supseteq
-    mid nmid parallel nparallel perp to gets mapsto rightarrow leftarrow leftrightarrow longrightarrow Rightarrow
-    Leftarrow Leftrightarrow Longrightarrow implies impliedby iff models vdash prec succ preceq succeq colon"""
-)
-_MAY_COME_FIRST: Final = _words("< > le ge ne ll gg approx sim in notin to rightarrow Rightarrow")
-_ARGUMENTS: Final = {
-    **dict.fromkeys(
-        _words(
-            """sqrt overline underline bar vec hat widehat tilde widetilde dot ddot mathbb mathcal mathfrak mathscr
-            overrightarrow overleftarrow overleftrightarrow overarc overparen wideparen pmod pod boldsymbol mathsf
-            phantom substack cancel text hspace"""
-        ),
-        1,
-    ),
-    **dict.fromkeys(_words("frac binom stackrel overset underset"), 2),
+_COMMANDS: Final = {
+    "operand": """
+        alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi pi varpi rho
+        varrho sigma tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega
+        infty emptyset ell hbar imath jmath Re Im aleph partial nabla ldots vdots ddots dagger top bot square Box
+        blacksquare diamond triangle bigstar bigcirc heartsuit spadesuit clubsuit diamondsuit angle circ bullet
+        checkmark frown smile uparrow downarrow prime euro pounds yen degree dollar lfloor lceil rfloor rceil mho wp
+        eth complement surd natural sharp flat clubs Finv Game beth gimel daleth digamma varkappa oslash maltese
+        circledR circledS lozenge bigtriangleup triangledown blacktriangle bigodot bigoplus bigotimes S P dag ddag
+        copyright textdegree updownarrow nexists""",
+    "before": """
+        sin cos tan cot sec csc arcsin arccos arctan arccot arcsec arccsc sinh cosh tanh coth log ln lg exp lim
+        limsup liminf sum prod int iint iiint oint bigcup bigcap max min sup inf gcd lcm det deg dim ker arg hom Pr
+        neg lnot forall exists nexists pm mp""",
+    "operator": """
+        cdot times div ast star cup cap setminus oplus ominus otimes odot wedge vee land lor bmod mod sqcup uplus
+        choose over dotplus amalg wr bigcirc triangleleft triangleright ltimes rtimes boxplus boxminus boxtimes""",
+    "relation": """
+        le ge ne ll gg approx equiv cong sim simeq propto doteq in notin ni subset subseteq subsetneq supset supseteq
+        mid nmid parallel nparallel perp to gets mapsto rightarrow leftarrow leftrightarrow longrightarrow Rightarrow
+        Leftarrow Leftrightarrow Longrightarrow implies impliedby iff models vdash prec succ preceq succeq colon""",
+    "arguments": """
+        sqrt overline underline bar vec hat widehat tilde widetilde dot ddot mathbb mathcal mathfrak mathscr
+        overrightarrow overleftarrow overleftrightarrow overarc overparen wideparen pmod pod boldsymbol mathsf
+        textcircled circled substack cancel text hspace frac binom stackrel overset underset""",
+    "layout": "rm bf it sf tt hline nolimits lVert rVert Vert displaylimits scriptstyle therefore because not",
 }
-_LAYOUT: Final = _words(
-    "rm bf it sf tt hline nolimits lVert rVert Vert displaylimits scriptstyle therefore because not"
-)
-_NEEDS: Final = {
-    name: needs
-    for names, needs in (
-        (_SYMBOLS, "operand"),
-        (_BEFORE_SOMETHING, "before"),
-        (_OPERATORS, "operator"),
-        (_RELATIONS, "relation"),
-        (_ARGUMENTS, "arguments"),
-        (_LAYOUT, "layout"),
-    )
-    for name in names
-}
+_NEEDS: Final = {name: needs for needs, names in _COMMANDS.items() for name in names.split()}
+_WITH_TWO_ARGUMENTS: Final = ("frac", "binom", "stackrel", "overset", "underset")
+_MAY_COME_FIRST: Final = "< > le ge ne ll gg approx sim in notin to rightarrow Rightarrow"
 
 _TOKEN: Final = re.compile(
     r"\\(?:begin|end) ?\{(?P<environment>[A-Za-z]+\*?)\}|\\text ?\{(?P<text>[^{}]*)\}|\\(?P<command>[A-Za-z]+)"
     r"|(?P<nothing>\{\}(?=[_^]))|(?P<end>\\\\(?:\[[^\]]*\])?)|(?P<open>\\\{|[({\[])|(?P<close>\\\}|[)}\]])"
-    r"|(?P<operand>[0-9]+(?:\.[0-9]+)?|\.[0-9]+|[^\W\d_]|[^\x00-\x7f])|(?P<sign>[+-])|(?P<operator>[*/])|(?P<relation>[=<>:])"
+    r"|(?P<operand>[0-9]+(?:\.[0-9]+)?|\.[0-9]+|[^\W\d_]|[^\x00-\x7f])|(?P<sign>[+-])|(?P<operator>\*|/+|@)|(?P<relation>[=<>:])"
     r"|(?P<separator>[,;])|(?P<after>['\"!%])|(?P<script>[\^_])|(?P<layout>\\?[|]|\\\#|\\?&|[ .€£¥₹¢]+)|(?P<other>.)",
     re.DOTALL,
 )
@@ -167,11 +144,11 @@ class _Form:
             if kind in ("operator", "separator", "after") or (kind == "relation" and (not empty or waits)):
                 if not left:
                     raise _Flaw(f"nothing stands before {token!r}")
-            elif kind == "relation" and name not in _MAY_COME_FIRST:
+            elif kind == "relation" and name not in _MAY_COME_FIRST.split():
                 raise _Flaw(f"nothing stands before {token!r}")
             empty = False
             if kind == "script":
-                if not left and (waits or "").removeprefix("\\") not in _BEFORE_SOMETHING:
+                if not left and _NEEDS.get((waits or "").removeprefix("\\")) != "before":
                     raise _Flaw(f"nothing stands before {token!r}")
                 self._argument(token, script=True)
             elif kind in ("operator", "relation", "sign", "before", "separator"):
@@ -214,7 +191,7 @@ class _Form:
                 self.at += 1
                 self._sequence(("]",))
                 self.at += 1
-            for _ in range(_ARGUMENTS[name]):
+            for _ in range(2 if name in _WITH_TWO_ARGUMENTS else 1):
                 self._argument(token)
         elif kind == "nothing":  # the left side of {}_nC_k
             pass
@@ -243,12 +220,8 @@ class _Form:
         kind, token = self.tokens[self.at]
         self.at += 1
         if token == "{":
-            # A lone sign is a whole superscript: \mathbb{R}^{+}.
-            if script and [text for _, text in self.tokens[self.at : self.at + 2]] in (
-                ["+", "}"],
-                ["-", "}"],
-                ["*", "}"],
-            ):
+            # A lone sign or operator is a whole script: \mathbb{R}^{+}, m_{\max}, L_{\odot}.
+            if script and self.tokens[self.at + 1 : self.at + 2] == [("close", "}")] and self._next() != "{":
                 self.at += 2
                 return
             self._sequence(("}",))

@@ -8,75 +8,36 @@ from typing import Final
 from lapo_verl.verify.normalize import without_text_marks
 
 # Spellings of a unit, the first one its name. A unit that is not listed is taken for a counted thing ("12 apples").
-_UNITS: Final = (
-    ("dollar", "dollars", "usd", "us dollars", "bucks"),
-    ("cent", "cents", "¢"),
-    ("euro", "euros", "eur"),
-    ("pound sterling", "gbp"),
-    ("yen", "¥"),
-    ("rupee", "rupees", "₹"),
-    ("degree", "degrees", "deg"),
-    ("radian", "radians", "rad"),
-    ("meter", "meters", "metre", "metres", "m"),
-    ("centimeter", "centimeters", "centimetre", "centimetres", "cm"),
-    ("millimeter", "millimeters", "millimetre", "millimetres", "mm"),
-    ("kilometer", "kilometers", "kilometre", "kilometres", "km"),
-    ("inch", "inches", "in"),
-    ("foot", "feet", "ft"),
-    ("yard", "yards", "yd", "yds"),
-    ("mile", "miles", "mi"),
-    ("gram", "grams", "g"),
-    ("kilogram", "kilograms", "kg", "kgs"),
-    ("milligram", "milligrams", "mg"),
-    ("pound", "pounds", "lb", "lbs"),
-    ("ounce", "ounces", "oz"),
-    ("ton", "tons", "tonne", "tonnes"),
-    ("liter", "liters", "litre", "litres", "l"),
-    ("milliliter", "milliliters", "millilitre", "millilitres", "ml"),
-    ("gallon", "gallons", "gal"),
-    ("second", "seconds", "sec", "secs", "s"),
-    ("minute", "minutes", "min", "mins"),
-    ("hour", "hours", "hr", "hrs", "h"),
-    ("day", "days"),
-    ("week", "weeks"),
-    ("month", "months"),
-    ("year", "years", "yr", "yrs"),
-    ("unit", "units"),
-    ("kelvin", "kelvins", "K"),
-    ("mph", "miles per hour", "miles/hour", "mi/h"),
-    ("km/h", "kmh", "kph", "kilometers per hour", "kilometres per hour"),
-    ("m/s", "meters per second", "metres per second", "meters/second"),
-    ("square m/s", "m/s^2", "m/s²", "meters per second squared", "metres per second squared"),
-)
-_UNIT_NAME: Final = {spelling: names[0] for names in _UNITS for spelling in names}
+_UNITS: Final = """
+    dollar, dollars, usd, us dollars, bucks | cent, cents, ¢ | euro, euros, eur | pound sterling, gbp | yen, ¥ |
+    rupee, rupees, ₹ | degree, degrees, deg | radian, radians, rad | meter, meters, metre, metres, m |
+    centimeter, centimeters, centimetre, centimetres, cm | millimeter, millimeters, millimetre, millimetres, mm |
+    kilometer, kilometers, kilometre, kilometres, km | inch, inches, in | foot, feet, ft | yard, yards, yd, yds |
+    mile, miles, mi | gram, grams, g | kilogram, kilograms, kg, kgs | milligram, milligrams, mg |
+    pound, pounds, lb, lbs | ounce, ounces, oz | ton, tons, tonne, tonnes | liter, liters, litre, litres, l |
+    milliliter, milliliters, millilitre, millilitres, ml | gallon, gallons, gal | second, seconds, sec, secs, s |
+    minute, minutes, min, mins | hour, hours, hr, hrs, h | day, days | week, weeks | month, months |
+    year, years, yr, yrs | unit, units | kelvin, kelvins, K | mph, miles per hour, miles/hour, mi/h |
+    km/h, kmh, kph, kilometers per hour, kilometres per hour |
+    m/s, meters per second, metres per second, meters/second |
+    square m/s, m/s^2, m/s², meters per second squared, metres per second squared
+"""
+_UNIT_NAME: Final = {
+    spelling: names[0] for names in (unit.strip().split(", ") for unit in _UNITS.split("|")) for spelling in names
+}
 _SYMBOL_UNIT: Final = {"\\dollar": "dollar", "€": "euro", "£": "pound sterling", "\\degree": "degree"} | {
     symbol: _UNIT_NAME[symbol] for symbol in "¢¥₹"
 }
 # Words that change the value, so they are no unit: "5 million", "5 or more", "5 times".
-_NO_UNIT: Final = frozenset(
-    re.split(
-        r"\s+",
-        """hundred thousand million billion trillion dozen half third quarter times plus minus over squared cubed or and
+_NO_UNIT: Final = """
+        hundred thousand million billion trillion dozen half third quarter times plus minus over squared cubed or and
         more less fewer than least most about not no none if mod modulo is are to from where factorial point the
         infinity sqrt pi k tens tenths hundredths thousandths hundreds thousands millions billions trillions squares
-        approximately approx around roughly nearly almost wrong incorrect false""",
-    )
-)
+        approximately approx around roughly nearly almost wrong incorrect false"""
 _SCALE: Final = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _LEADING: Final = re.compile(r"([+-]?)(\\dollar|€|£|¥|₹|USD|US\\dollar) ?(.+)")
 _TAIL_SYMBOL: Final = re.compile(r"(.*?[^ ]) ?(\\dollar|[€£¢¥₹]|\\degree)(?: ?\\?(?:text\{)?([CF])\}?)?")
-_BASES: Final = {
-    "two": "2",
-    "three": "3",
-    "four": "4",
-    "five": "5",
-    "six": "6",
-    "seven": "7",
-    "eight": "8",
-    "nine": "9",
-    "ten": "10",
-    "twelve": "12",
-}
+_BASES: Final = re.findall(r"\w+", "zero one two three four five six seven eight nine ten eleven twelve")
 _TAIL_BASE: Final = re.compile(rf"(-?[0-9.]+)_\{{?(?:\\text ?\{{)?\(?([0-9]{{1,2}}|{'|'.join(_BASES)})\)?\}}*")
 _TAIL_TEXT: Final = re.compile(r"(.*[^ ^_]) ?\\text ?\{([^{}]*)\}(?:\^\{?([23])\}?)?")
 _TAIL_WORDS: Final = re.compile(r"(.*[0-9)}])( ?)([A-Za-z][A-Za-z./ -]*)(?:\^\{?([23])\}?)?")
@@ -97,7 +58,7 @@ def _unit_name(words: str, power: str | None) -> str | None:
     known = _UNIT_NAME.get(words) or _UNIT_NAME.get(lowered)
     if known:
         return dimension + known
-    if not _WORDS_OF_UNIT.fullmatch(words) or not _NO_UNIT.isdisjoint(re.split(r"[ -]", lowered)):
+    if not _WORDS_OF_UNIT.fullmatch(words) or not set(_NO_UNIT.split()).isdisjoint(re.split(r"[ -]", lowered)):
         return None
     return ""
 
@@ -114,7 +75,7 @@ def split_unit(text: str) -> tuple[str, str | None, int]:
         if not re.search(r"\\(?:sin|cos|tan|sec|csc|cot|ln|log)", match[1]):
             return match[1], symbol, 1
     if match := _TAIL_BASE.fullmatch(text):
-        return match[1], f"base {_BASES.get(match[2], match[2])}", 1
+        return match[1], f"base {_BASES.index(match[2]) if match[2] in _BASES else match[2]}", 1
     for pattern, words_at in ((_TAIL_TEXT, 2), (_TAIL_WORDS, 3)):
         match = pattern.fullmatch(text)
         if match is None:

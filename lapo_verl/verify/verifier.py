@@ -1,39 +1,34 @@
-"""Is the answer right? Extraction, the cheap comparison, and math-verify in a worker for what is left."""
+"""Is the answer right? Extraction, the comparison in this process, and math-verify in the server for what is left."""
 
 from __future__ import annotations
 
-import os
 import re
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 from lapo_verl.verify.compare import (
-    algebra_questions,
     settle_bodies,
-    variables_differ_in_case,
     without_left_sides,
     without_units,
 )
 from lapo_verl.verify.extract import MAX_ANSWER_CHARS, Form, final_answer
 from lapo_verl.verify.normalize import balanced, has_control_characters, normalize
-from lapo_verl.verify.truth import unboxed
-from lapo_verl.verify.values import too_large
+from lapo_verl.verify.truth import is_missing, unboxed
 
 DEFAULT_TIMEOUT_S: Final = 3.0
 # Raise it whenever a verdict changes: verdicts that were kept under another one are judged again.
-REVISION: Final = 1
-# What is sent to a worker: longer or deeper texts are no answers, and parsing them would only burn the time limit.
-_MAX_ALGEBRA_CHARS: Final = 1_000
-_MAX_ALGEBRA_DEPTH: Final = 40
-# Code, definitions, and dots, which math-verify drops: 3.14\ldots is not 3.14.
-_DOTS: Final = ("\\ldots", "\\dots", "\\cdots", "...")
-_NO_ALGEBRA: Final = ("`", '"', "#", "@", "__", "??", "//", "\\angle", "\\triangle", "\\def", "\\newcommand", *_DOTS)
-# math-verify reads "1 2" as 1 + 2, though the base of a logarithm, \log_2 8, is no number of its own; and it drops
-# what hangs on a number, 42_x and 42'.
-_MISREAD: Final = re.compile(r"(?<![_0-9.])[0-9][0-9.]* [0-9]|[0-9][_']")
+REVISION: Final = 2
+# A longer text is no answer, and parsing it would only burn the time limit.
+_MAX_CHARS: Final = 300
+# Inequalities, sets, matrices and calculus; all else that can be read is settled by its values (``algebra``).
+_ALGEBRA: Final = re.compile(r"[<>]|\\(?:le|ge|ne|cup|cap|setminus|sum|prod|int|lim|begin)(?![A-Za-z])|\\frac\{d")
+# What math-verify reads as something else: 1 2 as a product, 42_x and 42' as 42, a text with dots as one without;
+# and what it does not know: cases, sets by a description, code.
+_MISREAD: Final = re.compile(
+    r"(?<![_0-9.])[0-9][0-9.]* [0-9]|[0-9][_']|dots|\.\.|\\begin\{(?:d?cases|array)|\\mid(?![A-Za-z])|[:`\"#@?]|//"
+)
 
 
 @dataclass(frozen=True)
@@ -42,42 +37,7 @@ class Verdict:
 
     correct: bool
     answer: str | None  # the final answer as it was written, None where there is none
-    timed_out: bool = False  # a worker was killed or died over it; the answer counts as wrong
-
-
-@dataclass(frozen=True)
-class VerifyCounts:
-    """What this process has verified so far; ``timeouts`` is the source of ``lapo/verify_timeouts_total``."""
-
-    responses: int = 0
-    no_answer: int = 0
-    slow: int = 0  # asked of a worker
-    timeouts: int = 0
-
-
-_count_lock = threading.Lock()
-_counts = {"responses": 0, "no_answer": 0, "slow": 0, "timeouts": 0}
-
-
-def counts() -> VerifyCounts:
-    """The counts of this process since its start."""
-    with _count_lock:
-        return VerifyCounts(**_counts)
-
-
-def _count(*names: str) -> None:
-    with _count_lock:
-        for name in names:
-            _counts[name] += 1
-
-
-def _fresh_lock() -> None:
-    """In a forked child: another thread of the parent may have held the lock."""
-    global _count_lock
-    _count_lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_fresh_lock)
+    timed_out: bool = False  # no verdict in time; the answer counts as wrong
 
 
 def is_correct(
@@ -85,8 +45,8 @@ def is_correct(
 ) -> bool:
     """Whether the final answer of a model's whole response is the ground truth.
 
-    Never raises on what a model wrote, and takes no longer than ``timeout_s`` of a worker's time. What comes on top:
-    the start of a worker where none is idle (``pool``), and the tenth of a second in which a late one is noticed.
+    Never raises on what a model wrote, and takes no longer than ``timeout_s`` of the server's time; the start of the
+    server, some seconds once in a process, comes on top.
 
     >>> is_correct(r"Half of it, so $\\boxed{\\frac{1}{2}}$.", "0.5")
     True
@@ -97,13 +57,11 @@ def is_correct(
 def verify(
     response: str, ground_truth: str, timeout_s: float = DEFAULT_TIMEOUT_S, *, forms: Sequence[Form] = ("boxed",)
 ) -> Verdict:
-    """``is_correct`` with what was found: the answer, and whether a worker ran out of time over it."""
+    """``is_correct`` with what was found: the answer, and whether the server ran out of time over it."""
     answer = final_answer(response, forms)
     if answer is None:
-        _count("responses", "no_answer")
         return Verdict(False, None)
     correct, timed_out = _same(answer, ground_truth, timeout_s)
-    _count("responses", *(("timeouts",) if timed_out else ()))
     return Verdict(correct, answer, timed_out)
 
 
@@ -114,53 +72,44 @@ def _same(answer: str, ground_truth: str, timeout_s: float) -> tuple[bool, bool]
     ours, truth = normalize(answer), normalize(unboxed(ground_truth))
     if not ours or not truth:
         return False, False
+    if is_missing(truth):
+        return False, False
     if ours == truth:
         return True, False
-    truth = truth.removeprefix("\\approx").strip()  # what is given as rounded is compared as it is given
+    if truth.startswith("\\approx"):  # what is given as rounded is compared as it is given
+        ours, truth = (text.removeprefix("\\approx").strip() for text in (ours, truth))
     pair = without_left_sides(ours, truth)
     if isinstance(pair, bool):
         return pair, False
     verdict = settle_bodies(*pair)
     if verdict is not None:
         return verdict, False
-    questions: list[tuple[str, str]] = []
-    for pair_of_parts in algebra_questions(*pair):
-        question = without_units(*pair_of_parts)
-        if isinstance(question, bool):
-            return False, False
-        if not all(map(_is_algebra, question)) or too_large(question[0]) or variables_differ_in_case(*question):
-            return False, False
-        questions.append(question)
-    if not questions:
+    question = without_units(*pair)
+    if isinstance(question, bool) or not _is_for_the_server(*question):
         return False, False
 
-    from lapo_verl.verify.pool import AnswerTimeout
+    from lapo_verl.verify.client import AnswerTimeout
 
     try:
-        return _equal_in_worker(tuple(questions), timeout_s), False
+        return _equal_in_server(*question, timeout_s), False
     except AnswerTimeout:
         return False, True
 
 
 @lru_cache(maxsize=4096)
-def _equal_in_worker(pairs: tuple[tuple[str, str], ...], timeout_s: float) -> bool:
+def _equal_in_server(answer: str, truth: str, timeout_s: float) -> bool:
     """Remembered, because the rollouts of a group give the same answers; a timeout raises and is not remembered."""
-    from lapo_verl.verify import pool, worker
+    from lapo_verl.verify import client
 
-    _count("slow")
-    return pool.ask(worker.equal, pairs, timeout_s=timeout_s)
+    return client.ask(answer, truth, timeout_s)
 
 
-def _is_algebra(text: str) -> bool:
-    """Whether it makes sense to have the text parsed as LaTeX: no code, no prose, no endless nesting."""
-    if len(text) > _MAX_ALGEBRA_CHARS or not balanced(text) or "\\boxed" in text or "\\fbox" in text:
+def _is_for_the_server(answer: str, truth: str) -> bool:
+    """Whether the pair is of a kind that only computer algebra settles, and nothing that it would misread."""
+    pair = (answer, truth)
+    if not any(map(_ALGEBRA.search, pair)) or any(map(_MISREAD.search, pair)) or not all(map(balanced, pair)):
         return False
-    if any(mark in text for mark in _NO_ALGEBRA):
-        return False
-    if _MISREAD.search(text):
-        return False
-    depth = deepest = 0
-    for character in text:
-        depth += (character in "({[") - (character in ")}]")
-        deepest = max(deepest, depth)
-    return deepest <= _MAX_ALGEBRA_DEPTH
+    # R and r are two variables, and math-verify takes them for one.
+    ours, theirs = ({*re.sub(r"\\[A-Za-z]+", "", text)} for text in pair)
+    twins = any(letter.isalpha() and letter.swapcase() in theirs - ours for letter in ours - theirs)
+    return not twins and max(map(len, pair)) <= _MAX_CHARS

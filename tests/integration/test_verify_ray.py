@@ -19,9 +19,9 @@ ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 LIMIT_S = 1.0
 MARGIN_S = 0.5
-# (response, truth): settled at once, asked of a worker, and hanging.
-RIGHT = [("\\boxed{1{,}000}", "1000"), ("\\boxed{|a+b|}", "|b+a|")]
-WRONG = [("\\boxed{1001}", "1000"), ("\\boxed{|a-b|}", "|b+a|"), ("no box", "1000")]
+# (response, truth): settled at once, asked of the server, and hanging.
+RIGHT = [("\\boxed{1{,}000}", "1000"), ("\\boxed{x^2<4}", "(-2,2)")]
+WRONG = [("\\boxed{1001}", "1000"), ("\\boxed{x^2<5}", "(-2,2)"), ("no box", "1000")]
 HANGING = ("\\boxed{\\int_0^{1} x^{x^{x^{x}}} dx}", "x^2+\\sin y")
 
 
@@ -59,7 +59,7 @@ class ThreadedActor:
 
 
 def descendants(process: int) -> list[int]:
-    """The processes that a process has started, and those that these have; the fork server's workers are such."""
+    """The processes that a process has started, and those that these have; the server's children are such."""
     children: dict[int, list[int]] = {}
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -87,7 +87,7 @@ def actor(request: pytest.FixtureRequest) -> Any:
 
 
 def test_answers_at_once(actor: Any) -> None:
-    ray.get(actor.judge.remote(*RIGHT[1], 60.0))  # the first question starts the fork server
+    ray.get(actor.judge.remote(*RIGHT[1], 60.0))  # the first question starts the server
     # On a machine that others use, one of some tries is on time; a verifier that does not keep its limit never is.
     for _ in range(3):
         hanging = [actor.judge.remote(*HANGING, LIMIT_S) for _ in range(3)]
@@ -104,11 +104,11 @@ def test_answers_at_once(actor: Any) -> None:
 
 
 def test_no_process_outlives_its_actor(actor: Any, request: pytest.FixtureRequest) -> None:
-    """The async actor ends by itself, the threaded one is killed, and both leave a worker that computes."""
+    """The async actor ends by itself, the threaded one is killed, and both leave a child that computes."""
     actor.judge.remote(*HANGING, 60.0)
     time.sleep(0.5)
     processes = ray.get(actor.processes.remote())
-    assert len(processes) >= 2, "a fork server and a worker"
+    assert len(processes) >= 2, "a server and its child"
     if "async" in request.node.name:
         actor.__ray_terminate__.remote()
     else:

@@ -6,7 +6,7 @@ import time
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lapo_verl.verify import check_ground_truth, verify
+from lapo_verl.verify import check_ground_truth, client, verify
 from lapo_verl.verify.compare import settle
 from lapo_verl.verify.normalize import normalize
 
@@ -14,6 +14,8 @@ CASES = int(os.environ.get("LAPO_FUZZ_CASES", "1000"))
 LIMIT_S = 0.5
 # A shared machine may be late by itself; a hang is longer by far.
 SLACK_S = 5.0
+
+client.warm_up()  # its start is no part of an answer's time
 
 LEAF_TEXTS = r"""
 0 1 2 -3 0.5 .25 12 1,234 \pi e x y n i \infty \text{cm} \text{Monday} A (B) \% 50\% \$5 30^\circ x=3
@@ -90,7 +92,7 @@ def test_a_truth_that_is_let_in_is_right_when_given_back(truth: str) -> None:
 
 @quick
 @given(one=LATEX, other=LATEX)
-def test_the_cheap_comparison_is_symmetric_where_it_says_yes(one: str, other: str) -> None:
+def test_the_comparison_is_symmetric_where_it_says_yes(one: str, other: str) -> None:
     one, other = normalize(one), normalize(other)
     if "=" not in one + other and settle(one, other):
         assert settle(other, one)

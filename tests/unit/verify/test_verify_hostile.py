@@ -5,7 +5,7 @@ import time
 import pytest
 
 from lapo_verl.verify import is_correct, verify
-from lapo_verl.verify.pool import warm_up
+from lapo_verl.verify.client import warm_up
 
 LIMIT_S = 1.0
 MARGIN_S = 0.5
@@ -98,7 +98,7 @@ HOSTILE: dict[str, str] = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def workers() -> None:
+def server() -> None:
     warm_up()
 
 
@@ -121,14 +121,15 @@ def test_hostile(name: str) -> None:
     assert judged_wrong_in_time(HOSTILE[name], "42", LIMIT_S)
 
 
-def test_hostile_to_a_formula() -> None:
-    """Against a truth that the cheap comparison cannot read, so that a worker is asked wherever it can be."""
-    late = [name for name in list(HOSTILE)[:27] if not judged_wrong_in_time(HOSTILE[name], "x^2+\\sin y", 0.3)]
+@pytest.mark.parametrize("truth", ["x^2+\\sin y", "\\int_0^x f(t) dt"])
+def test_hostile_to_a_formula(truth: str) -> None:
+    """Also against a truth that only the server reads, so that it is asked wherever it can be."""
+    late = [name for name in list(HOSTILE)[:27] if not judged_wrong_in_time(HOSTILE[name], truth, 0.3)]
     assert not late
 
 
 def test_the_next_answer_is_not_late() -> None:
     verify(boxed("\\int_0^{1} x^{x^{x^{x}}} dx"), "42", 0.3)
     begin = time.monotonic()
-    assert is_correct(boxed("|a+b+c|"), "|c+b+a|")
+    assert is_correct(boxed("\\sum_{k=1}^{n} k"), "\\frac{n(n+1)}{2}")
     assert time.monotonic() - begin < 1.0

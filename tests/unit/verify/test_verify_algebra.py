@@ -1,11 +1,11 @@
-"""Sums, products and quotients of variables are settled without a worker: the order of terms, and the whole value."""
+"""Expressions are settled by their values: the same terms in another order, the same function, another one."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lapo_verl.verify.algebra import same_function
 from lapo_verl.verify.compare import settle
-from lapo_verl.verify.identity import same_function
 
 
 @pytest.mark.parametrize(
@@ -76,17 +76,18 @@ def test_another_function(one: str, other: str) -> None:
         "1/2x",  # (1/2)x, or 1/(2x)
         "2\\frac{1}{2}",  # a mixed number
         "x2",
-        "x^n",
-        "x^23",
         "f(x)",
-        "\\sin x",
         "sinx",
-        "|x|",
-        "x!",
+        "\\sin x/2",
+        "|x||",
+        "x!!",
+        "x^2^3",
+        "x\\to 3",
+        "?",
         "\\frac{1}{x-x}",
         "0^{0}",
         "((x^{60})^{60})^{60}",
-        "9^{60}" * 40,
+        "9^{9^{9^{9}}}",
         "(" * 30 + "x" + ")" * 30,
         "x+",
         "(x",
@@ -98,10 +99,3 @@ def test_another_function(one: str, other: str) -> None:
 )
 def test_what_is_left_to_others(text: str) -> None:
     assert same_function(text, "x") is None
-
-
-@pytest.mark.parametrize(
-    ("one", "other"), [("i^2", "-1"), ("\\sqrt{8}", "2\\sqrt{2}"), ("x+0.333333", "x+\\frac{1}{3}")]
-)
-def test_what_cannot_be_denied(one: str, other: str) -> None:
-    assert same_function(one, other) is None
