@@ -15,10 +15,10 @@ from typing import Any
 from verl.trainer.ppo.checkpoint_callback import CheckpointCallback
 from verl.utils.checkpoint.checkpoint_manager import find_latest_ckpt_path
 
+from lapo_verl.checkpoints import SNAPSHOT
 from lapo_verl.hooks.settings import LapoSettings
 from lapo_verl.store import LengthStore, StoreError
 
-SNAPSHOT = "lapo_store.sqlite"
 logger = logging.getLogger(__name__)
 
 
@@ -73,8 +73,8 @@ def open_store(settings: LapoSettings, checkpoint: Checkpoint | None) -> LengthS
         return _resume_store(settings, checkpoint)
     if settings.store.exists():
         _set_records_aside(settings)
-    if settings.stage == "internalization" and settings.init_from is not None:
-        LengthStore.restore(settings.init_from, settings.store)
+    if settings.stage == "internalization" and settings.initial_store is not None:
+        LengthStore.restore(settings.initial_store, settings.store)
     if settings.stage == "internalization" and not settings.store.exists():
         raise StoreError(
             f"{settings.store}: stage 2 starts from the store of stage 1, and there is none; set lapo.init_from to it"

@@ -31,6 +31,7 @@ from lapo_verl.hooks.agent_names import other_loops
 from lapo_verl.hooks.findings import Finding
 from lapo_verl.hooks.rows import agent_names, check_rows
 from lapo_verl.hooks.settings import LapoSettings
+from lapo_verl.hooks.starting_point import stage_one_weights, starting_point
 from lapo_verl.store import LengthStore, check_scope
 
 if TYPE_CHECKING:
@@ -95,8 +96,8 @@ class Run:
     @property
     def store_source(self) -> tuple[Path, str]:
         """The store that stage 2 starts from, and the key that names it."""
-        if self.settings.init_from is not None:
-            return self.settings.init_from, "lapo.init_from"
+        if self.settings.initial_store is not None:
+            return self.settings.initial_store, "lapo.init_from"
         return self.settings.store, "lapo.store"
 
     @property
@@ -134,6 +135,8 @@ class Preflight(Callback):
         try:
             for line in check(config):
                 print(f"lapo: {line}", file=sys.stderr)
+            # verl's file logger writes into this folder and does not make it.
+            Path(str(config.trainer.default_local_dir)).mkdir(parents=True, exist_ok=True)
         except FAILURES as error:
             raise SystemExit(f"lapo: error: {' '.join(str(error).split()) or type(error).__name__}") from error
 
@@ -339,6 +342,19 @@ def check_length_scope(run: Run) -> Iterable[Finding]:
     return []
 
 
+def check_starting_point(run: Run) -> list[Finding]:
+    """Where ``lapo.init_from`` names a run, its newest checkpoint is taken, and the step is said."""
+    if run.settings.stage != "internalization":
+        return []
+    model, init_from = run.config.actor_rollout_ref.model, run.settings.init_from
+    if OmegaConf.is_interpolation(model, "path"):
+        stage_one_weights(None if init_from is None else str(init_from))
+    if init_from is None or (start := starting_point(init_from)).step is None:
+        return []
+    text = f"{init_from}: stage 2 starts from step {start.step}, store {start.store}, weights {model.path}"
+    return [Finding("remark", text)]
+
+
 def check_store(run: Run) -> list[Finding]:
     """Stage 2 from scratch needs a store that was made with these problems."""
     if run.settings.stage != "internalization" or run.checkpoint is not None:
@@ -347,7 +363,7 @@ def check_store(run: Run) -> list[Finding]:
     if not source.exists():
         raise PreflightError(
             f"stage 2 starts from the length store of stage 1, and {source} ({key}) does not exist; set lapo.init_from "
-            "to the lapo_store.sqlite of the Discovery run"
+            "to the folder of the Discovery run"
         )
     problems = run.problems
     if not problems:  # the data files are not local
@@ -374,6 +390,7 @@ def check_store(run: Run) -> list[Finding]:
 CHECKS: tuple[Check, ...] = (
     check_plugin,
     check_settings,
+    check_starting_point,
     check_packages,
     check_platform,
     check_verl_settings,
