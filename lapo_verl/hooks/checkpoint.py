@@ -77,7 +77,8 @@ def open_store(settings: LapoSettings, checkpoint: Checkpoint | None) -> LengthS
         LengthStore.restore(settings.initial_store, settings.store)
     if settings.stage == "internalization" and not settings.store.exists():
         raise StoreError(
-            f"{settings.store}: stage 2 starts from the store of stage 1, and there is none; set lapo.init_from to it"
+            f"{settings.store}: stage 2 starts from the store of stage 1, and there is none; set lapo.init_from to the "
+            "folder of that run"
         )
     return LengthStore.open(settings.store)
 

@@ -135,8 +135,6 @@ class Preflight(Callback):
         try:
             for line in check(config):
                 print(f"lapo: {line}", file=sys.stderr)
-            # verl's file logger writes into this folder and does not make it.
-            Path(str(config.trainer.default_local_dir)).mkdir(parents=True, exist_ok=True)
         except FAILURES as error:
             raise SystemExit(f"lapo: error: {' '.join(str(error).split()) or type(error).__name__}") from error
 
