@@ -15,7 +15,7 @@ LOG_PATH = "VERL_FILE_LOGGER_PATH"
 
 
 class RunFolder(Callback):
-    """Runs in the driver, after the preflight. A Ray that this command starts hands the environment on to its workers."""
+    """Runs in the driver, after the preflight. A Ray that is started there hands its environment on to its workers."""
 
     def __init__(self) -> None:
         self._is_ours = False

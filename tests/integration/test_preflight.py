@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -261,6 +262,25 @@ def test_other_agent_loops_where_nothing_is_appended(
 def test_stage_two_without_a_store(refusal: Refusal) -> None:
     says(refusal("lapo_internalization"), "lapo_store.sqlite", "lapo.store", "set lapo.init_from")
     says(refusal("lapo_internalization", "lapo.init_from=gone.sqlite"), "gone.sqlite", "lapo.init_from")
+
+
+def test_stage_two_from_a_folder_that_has_no_whole_checkpoint(
+    overrides: list[str], refusal: Refusal, tmp_path: Path
+) -> None:
+    """The message is the same whether the folder is to give the model too, or the store alone."""
+    named = "lapo.init_from=runs/a"
+    own_model = next(override for override in overrides if override.startswith("actor_rollout_ref.model.path="))
+    for changes in ([], [own_model]):
+        overrides[:] = [override for override in overrides if override != own_model]
+        (tmp_path / "runs" / "a").mkdir(parents=True)
+        says(refusal("lapo_internalization", *changes, named), "runs/a", "has no checkpoint")
+        (tmp_path / "runs" / "a" / "global_step_7" / "actor").mkdir(parents=True)
+        says(refusal("lapo_internalization", *changes, named), "global_step_7 has no Hugging Face weights")
+        shutil.rmtree(tmp_path / "runs")
+    says(refusal("lapo_internalization"), "set lapo.init_from to the folder of the Discovery run")
+    says(refusal("lapo_internalization", named), "lapo.init_from=runs/a: does not exist")
+    LengthStore.open(tmp_path / "s.sqlite").close()
+    says(refusal("lapo_internalization", "lapo.init_from=s.sqlite"), "s.sqlite", "nothing of the weights")
 
 
 def test_stage_two_with_an_empty_store(refusal: Refusal, tmp_path: Path) -> None:
