@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
@@ -31,7 +32,7 @@ class RunFolder(Callback):
             self._is_ours = True
             os.environ[LOG_PATH] = str(folder / f"metrics.{datetime.now():%Y%m%d-%H%M%S}.jsonl")
 
-    def on_job_end(self, config: DictConfig, **kwargs: Any) -> None:
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """The next job of a sweep has a folder of its own."""
         if self._is_ours:
             os.environ.pop(LOG_PATH, None)

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hydra.core.utils import JobReturn
 from omegaconf import DictConfig, OmegaConf
 
 from lapo_verl.hooks.run_folder import LOG_PATH, RunFolder
@@ -23,7 +24,7 @@ def test_each_job_of_a_sweep_logs_into_its_own_folder(tmp_path: Path, monkeypatc
         log = Path(os.environ[LOG_PATH])
         assert folder.is_dir() and log.parent == folder
         assert log.match("metrics.*.jsonl")
-        callback.on_job_end(config(folder))
+        callback.on_job_end(config(folder), JobReturn())
     assert LOG_PATH not in os.environ
 
 
@@ -31,5 +32,5 @@ def test_a_path_of_the_users_own_stays(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv(LOG_PATH, "mine.jsonl")
     callback = RunFolder()
     callback.on_job_start(config(tmp_path))
-    callback.on_job_end(config(tmp_path))
+    callback.on_job_end(config(tmp_path), JobReturn())
     assert os.environ[LOG_PATH] == "mine.jsonl"
