@@ -17,8 +17,11 @@ from verl.utils.checkpoint.checkpoint_manager import find_latest_ckpt_path
 
 from lapo_verl.checkpoints import SNAPSHOT
 from lapo_verl.hooks.settings import LapoSettings
+from lapo_verl.hooks.starting_point import starting_point
 from lapo_verl.store import LengthStore, StoreError
 
+# The step of stage 1 that stage 2 began with, noted in its store; None where a store's file was named.
+STARTING_STEP = "starting_step"
 logger = logging.getLogger(__name__)
 
 
@@ -80,7 +83,10 @@ def open_store(settings: LapoSettings, checkpoint: Checkpoint | None) -> LengthS
             f"{settings.store}: stage 2 starts from the store of stage 1, and there is none; set lapo.init_from to the "
             "folder of that run"
         )
-    return LengthStore.open(settings.store)
+    store = LengthStore.open(settings.store)
+    if settings.stage == "internalization" and settings.init_from is not None:
+        store.set_meta(STARTING_STEP, starting_point(settings.init_from).step)
+    return store
 
 
 def _resume_store(settings: LapoSettings, checkpoint: Checkpoint) -> LengthStore:

@@ -21,6 +21,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from lapo_verl import cpu
+from lapo_verl.checkpoints import SNAPSHOT
 from lapo_verl.doctor.config_warnings import config_warnings
 from lapo_verl.doctor.custom_code import custom_code_findings, score_function_findings
 from lapo_verl.doctor.environment import accelerator_memory, device_findings, logical_cpu_findings, package_findings
@@ -341,16 +342,38 @@ def check_length_scope(run: Run) -> Iterable[Finding]:
 
 
 def check_starting_point(run: Run) -> list[Finding]:
-    """Where ``lapo.init_from`` names a run, its newest checkpoint is taken, and the step is said."""
+    """Where ``lapo.init_from`` names a run, its newest checkpoint is taken, and the step is said.
+
+    A run that is resumed keeps the reference model of the KL term that it began with.
+    """
     if run.settings.stage != "internalization":
         return []
     model, init_from = run.config.actor_rollout_ref.model, run.settings.init_from
-    if OmegaConf.is_interpolation(model, "path"):
+    of_stage_one = OmegaConf.is_interpolation(model, "path")
+    if of_stage_one:
         stage_one_weights(None if init_from is None else str(init_from))
     if init_from is None or (start := starting_point(init_from)).step is None:
         return []
+    began = _starting_step(run.checkpoint)
+    if of_stage_one and began not in (None, start.step):
+        raise PreflightError(
+            f"{run.config.trainer.default_local_dir} began with step {began} of stage 1, and the newest checkpoint of "
+            f"{init_from} is of step {start.step}: name the one that it began with, lapo.init_from={init_from}/"
+            f"global_step_{began}, or start in another trainer.default_local_dir"
+        )
     text = f"{init_from}: stage 2 starts from step {start.step}, store {start.store}, weights {model.path}"
     return [Finding("remark", text)]
+
+
+def _starting_step(checkpoint: Checkpoint | None) -> int | None:
+    """The step of stage 1 that the run of this checkpoint began with; None where that is not noted."""
+    from lapo_verl.hooks.checkpoint import STARTING_STEP
+
+    if checkpoint is None or not (checkpoint.folder / SNAPSHOT).exists():
+        return None
+    with LengthStore.open(checkpoint.folder / SNAPSHOT, read_only=True) as store:
+        step: int | None = store.meta.get(STARTING_STEP)
+    return step
 
 
 def check_store(run: Run) -> list[Finding]:

@@ -23,8 +23,10 @@ import pytest
 
 from lapo_verl.doctor.compose import compose_config
 from lapo_verl.hooks import preflight
+from lapo_verl.hooks.checkpoint import open_store
 from lapo_verl.hooks.findings import Finding
 from lapo_verl.hooks.preflight import check
+from lapo_verl.hooks.settings import LapoSettings
 from lapo_verl.store import GroupRecord, LengthStore
 
 Refusal = Callable[..., str]
@@ -281,6 +283,29 @@ def test_stage_two_from_a_folder_that_has_no_whole_checkpoint(
     says(refusal("lapo_internalization", named), "lapo.init_from=runs/a: does not exist")
     LengthStore.open(tmp_path / "s.sqlite").close()
     says(refusal("lapo_internalization", "lapo.init_from=s.sqlite"), "s.sqlite", "nothing of the weights")
+
+
+def test_a_resumed_stage_two_keeps_what_it_began_with(overrides: list[str], refusal: Refusal, tmp_path: Path) -> None:
+    overrides[:] = [override for override in overrides if not override.startswith("actor_rollout_ref.model.path=")]
+    for step in (2, 3):
+        weights = tmp_path / "runs" / "a" / f"global_step_{step}" / "actor" / "huggingface"
+        weights.mkdir(parents=True)
+        for file in ("config.json", "model.safetensors"):
+            (weights / file).touch()
+        with LengthStore.open(weights.parents[1] / "lapo_store.sqlite") as store:
+            store.record_step("discovery", step, [GroupRecord(f"p{i}", 4, (10,), None) for i in range(8)])
+    begun = LapoSettings(
+        "internalization", store=tmp_path / "s.sqlite", init_from=tmp_path / "runs" / "a" / "global_step_2"
+    )
+    checkpoint = tmp_path / "checkpoints" / "global_step_5"
+    checkpoint.mkdir(parents=True)
+    with open_store(begun, None) as store:
+        store.snapshot(checkpoint / "lapo_store.sqlite")
+    (tmp_path / "checkpoints" / "latest_checkpointed_iteration.txt").write_text("5")
+    message = refusal("lapo_internalization", "lapo.init_from=runs/a")
+    says(message, "began with step 2", "of step 3", "lapo.init_from=runs/a/global_step_2")
+    lines = check(compose_config("lapo_internalization", [*overrides, "lapo.init_from=runs/a/global_step_2"]))
+    says("\n".join(lines), "stage 2 starts from step 2")
 
 
 def test_stage_two_with_an_empty_store(refusal: Refusal, tmp_path: Path) -> None:
