@@ -104,8 +104,6 @@ class Run:
     @property
     def earlier_store(self) -> Path | None:
         """The store that the run goes on from, a checkpoint's or stage 1's; None where it starts an empty one."""
-        from lapo_verl.hooks.checkpoint import SNAPSHOT
-
         if self.settings.stage == "acc_only":
             return None
         if self.checkpoint is not None:
