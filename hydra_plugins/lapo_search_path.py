@@ -23,8 +23,10 @@ class LapoSearchPathPlugin(SearchPathPlugin):
             return
         # Imported here: other programs of the environment load this file as well.
         from lapo_verl.hooks.settings import SettingsError, check_overrides
+        from lapo_verl.hooks.starting_point import register_resolver
         from lapo_verl.paths import hydra_configs
 
+        register_resolver()
         search_path.append(provider="lapo_verl", path=f"file://{hydra_configs()}")
         try:
             check_overrides(sys.argv[1:])

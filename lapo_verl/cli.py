@@ -89,7 +89,7 @@ def doctor(
 
     Takes the arguments of verl's training command. Exit code 1 where the training could not work.
 
-    Example: lapo doctor --config-name=lapo_internalization lapo.init_from=runs/discovery/lapo_store.sqlite ...
+    Example: lapo doctor --config-name=lapo_internalization lapo.init_from=runs/discovery ...
     """
     import gc
     import json
@@ -165,7 +165,7 @@ def stats(
 def evaluate_models(
     model: Annotated[
         list[str],
-        typer.Option(help="NAME=PATH, once a checkpoint: a Hugging Face folder, global_step_N, or a name on the hub."),
+        typer.Option(help="NAME=PATH, once a model: a run, global_step_N, a Hugging Face folder, a name on the hub."),
     ],
     data: Annotated[
         list[str], typer.Option(help="[NAME=]FILE, once a benchmark: parquet or JSONL; its name is the file's.")
@@ -187,7 +187,7 @@ def evaluate_models(
 ) -> None:
     """Accuracy and tokens of checkpoints on benchmarks, without guidance, by verl's validation.
 
-    Example: lapo eval --model base=owner/model --model lapo_i=runs/internalization/global_step_240
+    Example: lapo eval --model base=owner/model --model lapo_i=runs/internalization
     --data data/math500.parquet --data data/aime24.parquet --n 4 --n aime24=32 --output runs/eval
     -- trainer.n_gpus_per_node=4
     """

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationResolutionError
 
 from lapo_verl.doctor.compose import compose_config
 from lapo_verl.doctor.config_warnings import saving_warnings
@@ -128,7 +129,9 @@ class Diagnosis:
         try:
             yield
         except preflight.FAILURES as error:
-            self.findings.append(Finding("error", str(error)))
+            # A resolver of ours has said all; OmegaConf puts its own words around it.
+            wrapped = error.__context__ if isinstance(error, InterpolationResolutionError) else None
+            self.findings.append(Finding("error", str(wrapped or error)))
 
 
 def diagnose(request: Request, say: Say = lambda _: None) -> Diagnosis:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from lapo_verl.hooks.checkpoint import SNAPSHOT
+from lapo_verl.checkpoints import SNAPSHOT, step_of
 from lapo_verl.hooks.findings import Finding
 from lapo_verl.store import LengthStore
 
@@ -17,7 +16,7 @@ COMPARED = 50
 def checkpoint_store(model_path: str) -> Path | None:
     """The store snapshot of the checkpoint that a model was saved with; None where it comes from none."""
     for folder in Path(model_path).expanduser().absolute().parents:
-        if re.fullmatch(r"global_step_\d+", folder.name):
+        if step_of(folder) is not None:
             return folder / SNAPSHOT if (folder / SNAPSHOT).exists() else None
     return None
 

@@ -103,6 +103,8 @@ def evaluate(
         benchmarks = [read_benchmark(name, Path(path), settings.verifier) for name, path in files.items()]
         resolved = [resolve_model(name, path) for name, path in models.items()]
     for model in resolved:
+        if Path(models[model.name]).expanduser().is_dir():
+            console.print(f"{model.name}: {model.path}", highlight=False, markup=False, soft_wrap=True)
         _check_context(model, settings)
     resolved = [_with_prompt(model, settings, console) for model in resolved]
     if len({model.prompt for model in resolved}) > 1:

@@ -8,14 +8,14 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from lapo_verl.checkpoints import WEIGHTS, checkpoints_of, model_in, why_no_model
 from lapo_verl.evaluate.settings import EvalError, check_name
 from lapo_verl.hub import why_out_of_reach
 from lapo_verl.prompt_note import PromptNote, PromptNoteError, read_note
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-_WEIGHTS = (".safetensors", ".bin")
 # Everything of a Hugging Face folder that the model's answers follow from.
-_READ = (*_WEIGHTS, ".json", ".jinja", ".model", ".txt")
+_READ = (*WEIGHTS, ".json", ".jinja", ".model", ".txt")
 _CHUNK = 1 << 24
 _ON_THE_HUB = "hub:"
 
@@ -42,6 +42,8 @@ class Model:
 def resolve_model(name: str, given: str | Path) -> Model:
     """The weights behind a Hugging Face folder, a folder ``global_step_N`` of verl's, or a name on the hub.
 
+    Of a run's folder they are those of the newest checkpoint that has some.
+
     Raises:
         EvalError: there is no such folder, or it has no Hugging Face weights.
     """
@@ -51,9 +53,10 @@ def resolve_model(name: str, given: str | Path) -> Model:
         if isinstance(given, str) and _HUB_NAME.fullmatch(given) and not folder.exists():
             return Model(name, given, f"{_ON_THE_HUB}{given}")
         raise EvalError(f"model {name}: {given}: no such folder (a model of the hub is named owner/name)")
-    for candidate in (folder, folder / "huggingface", folder / "actor" / "huggingface"):
-        if (candidate / "config.json").is_file() and _weights(candidate):
-            path = candidate.resolve()
+    for candidate in (folder, *checkpoints_of(folder)):
+        weights = model_in(candidate)
+        if weights is not None:
+            path = weights.resolve()
             return Model(name, str(path), _fingerprint(path), _context(path / "config.json"), _prompt(path))
     raise EvalError(f"model {name}: {_what_is_missing(folder)}")
 
@@ -82,21 +85,10 @@ def _prompt(weights: Path) -> PromptNote | None:
 
 
 def _what_is_missing(folder: Path) -> str:
-    steps = sorted(folder.glob("global_step_*"), key=lambda step: (len(step.name), step.name))
-    if steps:
-        return f"{folder} holds the checkpoints of a run; name one of them, such as {steps[-1]}"
-    actor = folder / "actor" if (folder / "actor").is_dir() else folder
-    if list(actor.glob("model_world_size_*_rank_*.pt")):
-        return (
-            f"{folder} has no Hugging Face weights. Train with actor_rollout_ref.actor.checkpoint.save_contents="
-            "'[model,optimizer,extra,hf_model]', or convert it: python -m verl.model_merger merge --backend fsdp "
-            f"--local_dir {actor} --target_dir {actor / 'huggingface'}"
-        )
-    return f"{folder} is no Hugging Face model: it needs config.json and weights ({' or '.join(_WEIGHTS)})"
-
-
-def _weights(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.suffix in _WEIGHTS]
+    checkpoints = checkpoints_of(folder)
+    if checkpoints or list(folder.rglob("model_world_size_*_rank_*.pt")):
+        return why_no_model((*checkpoints, folder)[0])
+    return f"{folder} is no Hugging Face model: it needs config.json and weights ({' or '.join(WEIGHTS)})"
 
 
 def _context(config: Path) -> int | None:

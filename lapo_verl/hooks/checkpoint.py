@@ -19,11 +19,14 @@ from typing import Any
 from verl.trainer.ppo.checkpoint_callback import CheckpointCallback
 from verl.utils.checkpoint.checkpoint_manager import find_latest_ckpt_path
 
+from lapo_verl.checkpoints import SNAPSHOT
 from lapo_verl.hooks.settings import LapoSettings
+from lapo_verl.hooks.starting_point import starting_point
 from lapo_verl.prompt_note import PromptNote
 from lapo_verl.store import LengthStore, StoreDamagedError, StoreError
 
-SNAPSHOT = "lapo_store.sqlite"
+# The step of stage 1 that stage 2 began with, noted in its store; None where a store's file was named.
+STARTING_STEP = "starting_step"
 logger = logging.getLogger(__name__)
 
 
@@ -105,16 +108,20 @@ def open_store(settings: LapoSettings, checkpoint: Checkpoint | None) -> LengthS
     if checkpoint is not None:
         return _resume_store(settings, checkpoint)
     with _kept(settings.store):
-        if settings.stage == "internalization" and settings.init_from is not None:
-            _copy_stage_one(settings.init_from, settings.store)
+        if settings.stage == "internalization" and settings.initial_store is not None:
+            _copy_stage_one(settings.initial_store, settings.store)
         elif settings.store.exists():
             with LengthStore.open(settings.store) as store:
                 store.rewind(settings.stage, -1)
     if settings.stage == "internalization" and not settings.store.exists():
         raise StoreError(
-            f"{settings.store}: stage 2 starts from the store of stage 1, and there is none; set lapo.init_from to it"
+            f"{settings.store}: stage 2 starts from the store of stage 1, and there is none; set lapo.init_from to the "
+            "folder of that run"
         )
-    return LengthStore.open(settings.store)
+    store = LengthStore.open(settings.store)
+    if settings.stage == "internalization" and settings.init_from is not None:
+        store.set_meta(STARTING_STEP, starting_point(settings.init_from).step)
+    return store
 
 
 def check_stage(store: LengthStore, stage: str, checkpoint: Checkpoint) -> None:

@@ -22,6 +22,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from lapo_verl import cpu
+from lapo_verl.checkpoints import SNAPSHOT
 from lapo_verl.doctor.config_warnings import config_warnings
 from lapo_verl.doctor.custom_code import custom_code_findings, score_function_findings
 from lapo_verl.doctor.environment import accelerator_memory, device_findings, logical_cpu_findings, package_findings
@@ -33,6 +34,7 @@ from lapo_verl.hooks.agent_names import other_loops
 from lapo_verl.hooks.findings import Finding
 from lapo_verl.hooks.rows import agent_names, check_rows
 from lapo_verl.hooks.settings import LapoSettings
+from lapo_verl.hooks.starting_point import stage_one_weights, starting_point
 from lapo_verl.hooks.sweep import check_sweep
 from lapo_verl.store import LengthStore, check_scope
 
@@ -123,15 +125,13 @@ class Run:
     @property
     def store_source(self) -> tuple[Path, str]:
         """The store that stage 2 starts from, and the key that names it."""
-        if self.settings.init_from is not None:
-            return self.settings.init_from, "lapo.init_from"
+        if self.settings.initial_store is not None:
+            return self.settings.initial_store, "lapo.init_from"
         return self.settings.store, "lapo.store"
 
     @property
     def earlier_store(self) -> Path | None:
         """The store that the run goes on from, a checkpoint's or stage 1's; None where it starts an empty one."""
-        from lapo_verl.hooks.checkpoint import SNAPSHOT
-
         if self.settings.stage == "acc_only":
             return None
         if self.checkpoint is not None:
@@ -389,7 +389,7 @@ def check_length_scope(run: Run) -> Iterable[Finding]:
 
 def check_resume(run: Run) -> list[Finding]:
     """A run that is resumed goes on in its own stage, and on its own problems."""
-    from lapo_verl.hooks.checkpoint import SNAPSHOT, check_stage
+    from lapo_verl.hooks.checkpoint import check_stage
 
     if run.checkpoint is None or not run.trains:
         return []
@@ -413,6 +413,41 @@ def check_resume(run: Run) -> list[Finding]:
     return [Finding("warning", text)]
 
 
+def check_starting_point(run: Run) -> list[Finding]:
+    """Where ``lapo.init_from`` names a run, its newest checkpoint is taken, and the step is said.
+
+    A run that is resumed keeps the reference model of the KL term that it began with.
+    """
+    if run.settings.stage != "internalization":
+        return []
+    model, init_from = run.config.actor_rollout_ref.model, run.settings.init_from
+    of_stage_one = OmegaConf.is_interpolation(model, "path")
+    if of_stage_one:
+        stage_one_weights(None if init_from is None else str(init_from))
+    if init_from is None or (start := starting_point(init_from)).step is None:
+        return []
+    began = _starting_step(run.checkpoint)
+    if of_stage_one and began not in (None, start.step):
+        raise PreflightError(
+            f"{run.config.trainer.default_local_dir} began with step {began} of stage 1, and the newest checkpoint of "
+            f"{init_from} is of step {start.step}: name the one that it began with, lapo.init_from={init_from}/"
+            f"global_step_{began}, or start in another trainer.default_local_dir"
+        )
+    text = f"{init_from}: stage 2 starts from step {start.step}, store {start.store}, weights {model.path}"
+    return [Finding("remark", text)]
+
+
+def _starting_step(checkpoint: Checkpoint | None) -> int | None:
+    """The step of stage 1 that the run of this checkpoint began with; None where that is not noted."""
+    from lapo_verl.hooks.checkpoint import STARTING_STEP
+
+    if checkpoint is None or not (checkpoint.folder / SNAPSHOT).exists():
+        return None
+    with LengthStore.open(checkpoint.folder / SNAPSHOT, read_only=True) as store:
+        step: int | None = store.meta.get(STARTING_STEP)
+    return step
+
+
 def check_store(run: Run) -> list[Finding]:
     """Stage 2 from scratch needs a store that was made with these problems."""
     if run.settings.stage != "internalization" or run.checkpoint is not None or not run.trains:
@@ -421,7 +456,7 @@ def check_store(run: Run) -> list[Finding]:
     if not source.exists():
         raise PreflightError(
             f"stage 2 starts from the length store of stage 1, and {source} ({key}) does not exist; set lapo.init_from "
-            "to the lapo_store.sqlite of the Discovery run"
+            "to the folder of the Discovery run"
         )
     problems = run.problems
     if not problems:  # the data files are not local
@@ -475,6 +510,7 @@ def check_token_builder(run: Run) -> list[Finding]:
 CHECKS: tuple[Check, ...] = (
     check_plugin,
     check_settings,
+    check_starting_point,
     check_packages,
     check_platform,
     check_verl_settings,

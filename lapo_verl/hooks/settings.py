@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 from omegaconf import DictConfig, OmegaConf
 
+from lapo_verl.hooks.starting_point import starting_point
 from lapo_verl.method import DiscoveryConfig, InternalizationConfig
 from lapo_verl.method.guidance import check_text
 from lapo_verl.method.lengths import STATISTICS, Statistic, check_choice
@@ -107,6 +108,15 @@ class LapoSettings:
         if not 0 <= self.max_unknown_share <= 1:
             raise ValueError(f"max_unknown_share must be in [0, 1], got {self.max_unknown_share}")
         check_choice("prompt", self.prompt, tuple(self.prompt_templates or ("model",)))
+
+    @property
+    def initial_store(self) -> Path | None:
+        """The store that stage 2 starts with: that of the run or checkpoint that ``init_from`` names.
+
+        Raises:
+            StartingPointError: the folder has no checkpoint to start from.
+        """
+        return None if self.init_from is None else starting_point(self.init_from).store
 
     @property
     def statistic(self) -> str:

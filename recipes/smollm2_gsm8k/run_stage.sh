@@ -12,6 +12,12 @@ DATA=${DATA:-${OUTPUT}/data}
 STAGE_DIR=${STAGE_DIR:-${OUTPUT}/${CONFIG}}
 STEPS=${STEPS:-2}
 
+if [ "${CONFIG}" = lapo_internalization ]; then
+    start="lapo.init_from=${INIT_FROM:-${OUTPUT}/lapo_discovery}"
+else
+    start="actor_rollout_ref.model.path=${MODEL}"
+fi
+
 export VERL_PLATFORM=cpu
 export HF_HUB_OFFLINE=1
 
@@ -26,10 +32,9 @@ python3 -m verl.trainer.main_ppo \
     data.max_prompt_length=320 \
     data.max_response_length=160 \
     data.seed=1 \
-    actor_rollout_ref.model.path="${MODEL}" \
+    "${start}" \
     actor_rollout_ref.actor.optim.lr=1e-6 \
     actor_rollout_ref.actor.ppo_max_token_len_per_gpu=2048 \
-    actor_rollout_ref.actor.checkpoint.save_contents='[model,optimizer,extra,hf_model]' \
     actor_rollout_ref.rollout.n=4 \
     actor_rollout_ref.rollout.checkpoint_engine.update_weights_bucket_megabytes=256 \
     actor_rollout_ref.rollout.val_kwargs.n=1 \
@@ -37,8 +42,7 @@ python3 -m verl.trainer.main_ppo \
     trainer.save_freq=1 \
     trainer.test_freq="${STEPS}" \
     trainer.val_before_train=false \
-    trainer.default_local_dir="${STAGE_DIR}/checkpoints" \
-    trainer.validation_data_dir="${STAGE_DIR}/validation" \
+    trainer.default_local_dir="${STAGE_DIR}" \
     trainer.rollout_data_dir="${STAGE_DIR}/rollouts" \
     hydra.run.dir="${STAGE_DIR}/hydra" \
     "$@"

@@ -79,6 +79,8 @@ def start_verl(
         "actor_rollout_ref.actor.optim.lr=1e-5",
         "actor_rollout_ref.actor.checkpoint.save_contents=[model,optimizer,extra,hf_model]",
         "trainer.val_before_train=false",
+        "trainer.save_freq=-1",
+        "trainer.test_freq=-1",
         "trainer.logger=[console,file]",
         f"trainer.default_local_dir={folder}/checkpoints",
         f"trainer.validation_data_dir={folder}/validation",

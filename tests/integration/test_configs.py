@@ -56,6 +56,15 @@ def test_the_papers_settings_are_the_defaults(tmp_path: Path) -> None:
     assert (validation.temperature, validation.top_p, validation.do_sample) == (0.6, 0.95, True)
 
 
+def test_what_the_report_reads_goes_to_the_runs_folder_by_default(tmp_path: Path) -> None:
+    config = OmegaConf.create(compose(tmp_path, "--config-name=acc_only", "trainer.default_local_dir=runs/a").stdout)
+    trainer = config.trainer
+    assert trainer.validation_data_dir == "runs/a/validation"
+    assert "file" in trainer.logger
+    assert trainer.test_freq > 0 and trainer.save_freq > 0
+    assert "hf_model" in config.actor_rollout_ref.actor.checkpoint.save_contents
+
+
 def test_platform_and_preset_are_config_groups(tmp_path: Path) -> None:
     done = compose(
         tmp_path, "--config-name=lapo_internalization", "platform=cpu", "preset=reference", VERL_PLATFORM="cpu"
@@ -88,10 +97,12 @@ def test_recipes_resolve(recipe: str, name: str, tmp_path: Path) -> None:
         name, name
     )
     if recipe.endswith("1.5b"):
-        assert re.search(r"1\.5B", config.actor_rollout_ref.model.path)
+        assert config.trainer.logger == ["console", "file", "wandb"]
         assert config.trainer.n_gpus_per_node == 4
         if name == "lapo_internalization":
-            assert config.lapo.init_from.endswith("lapo_store.sqlite")
+            assert config.lapo.init_from == f"outputs/{recipe}/lapo_discovery"
+        else:
+            assert re.search(r"1\.5B", config.actor_rollout_ref.model.path)
     # What verl itself checks before it starts.
     validate_config(config, use_reference_policy=need_reference_policy(config), use_critic=need_critic(config))
 

@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,8 +24,10 @@ from tiny_models import QWEN3
 
 from lapo_verl.doctor.compose import compose_config
 from lapo_verl.hooks import preflight
+from lapo_verl.hooks.checkpoint import open_store
 from lapo_verl.hooks.findings import Finding
 from lapo_verl.hooks.preflight import check
+from lapo_verl.hooks.settings import LapoSettings
 from lapo_verl.store import GroupRecord, LengthStore
 
 Refusal = Callable[..., str]
@@ -265,6 +268,48 @@ def test_other_agent_loops_where_nothing_is_appended(
 def test_stage_two_without_a_store(refusal: Refusal) -> None:
     says(refusal("lapo_internalization"), "lapo_store.sqlite", "lapo.store", "set lapo.init_from")
     says(refusal("lapo_internalization", "lapo.init_from=gone.sqlite"), "gone.sqlite", "lapo.init_from")
+
+
+def test_stage_two_from_a_folder_that_has_no_whole_checkpoint(
+    overrides: list[str], refusal: Refusal, tmp_path: Path
+) -> None:
+    """The message is the same whether the folder is to give the model too, or the store alone."""
+    named = "lapo.init_from=runs/a"
+    own_model = next(override for override in overrides if override.startswith("actor_rollout_ref.model.path="))
+    for changes in ([], [own_model]):
+        overrides[:] = [override for override in overrides if override != own_model]
+        (tmp_path / "runs" / "a").mkdir(parents=True)
+        says(refusal("lapo_internalization", *changes, named), "runs/a", "has no checkpoint")
+        (tmp_path / "runs" / "a" / "global_step_7" / "actor").mkdir(parents=True)
+        says(refusal("lapo_internalization", *changes, named), "global_step_7 has no Hugging Face weights")
+        shutil.rmtree(tmp_path / "runs")
+    says(refusal("lapo_internalization"), "set lapo.init_from to the folder of the Discovery run")
+    says(refusal("lapo_internalization", named), "lapo.init_from=runs/a: does not exist")
+    LengthStore.open(tmp_path / "s.sqlite").close()
+    says(refusal("lapo_internalization", "lapo.init_from=s.sqlite"), "s.sqlite", "nothing of the weights")
+
+
+def test_a_resumed_stage_two_keeps_what_it_began_with(overrides: list[str], refusal: Refusal, tmp_path: Path) -> None:
+    overrides[:] = [override for override in overrides if not override.startswith("actor_rollout_ref.model.path=")]
+    for step in (2, 3):
+        weights = tmp_path / "runs" / "a" / f"global_step_{step}" / "actor" / "huggingface"
+        weights.mkdir(parents=True)
+        for file in ("config.json", "model.safetensors"):
+            (weights / file).touch()
+        with LengthStore.open(weights.parents[1] / "lapo_store.sqlite") as store:
+            store.record_step("discovery", step, [GroupRecord(f"p{i}", 4, (10,), None) for i in range(8)])
+    begun = LapoSettings(
+        "internalization", store=tmp_path / "s.sqlite", init_from=tmp_path / "runs" / "a" / "global_step_2"
+    )
+    checkpoint = tmp_path / "checkpoints" / "global_step_5"
+    checkpoint.mkdir(parents=True)
+    with open_store(begun, None) as store:
+        store.snapshot(checkpoint / "lapo_store.sqlite")
+    (tmp_path / "checkpoints" / "latest_checkpointed_iteration.txt").write_text("5")
+    message = refusal("lapo_internalization", "lapo.init_from=runs/a")
+    says(message, "began with step 2", "of step 3", "lapo.init_from=runs/a/global_step_2")
+    lines = check(compose_config("lapo_internalization", [*overrides, "lapo.init_from=runs/a/global_step_2"]))
+    says("\n".join(lines), "stage 2 starts from step 2")
 
 
 def test_stage_two_with_an_empty_store(refusal: Refusal, tmp_path: Path) -> None:

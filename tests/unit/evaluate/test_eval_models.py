@@ -36,11 +36,13 @@ def test_a_checkpoint_without_hugging_face_weights_names_both_ways_out(tmp_path:
     assert f"--local_dir {actor} --target_dir {actor / 'huggingface'}" in str(error.value)
 
 
-def test_the_folder_of_a_run_names_its_last_checkpoint(tmp_path: Path) -> None:
+def test_the_folder_of_a_run_stands_for_its_newest_weights(tmp_path: Path) -> None:
     for step in (9, 20, 100):
         (tmp_path / f"global_step_{step}").mkdir()
-    with pytest.raises(EvalError, match=r"name one of them, such as .*global_step_100"):
+    with pytest.raises(EvalError, match=r"global_step_100 has no Hugging Face weights"):
         resolve_model("lapo_d", tmp_path)
+    weights = {step: model_folder(tmp_path / f"global_step_{step}" / "actor" / "huggingface") for step in (9, 20)}
+    assert resolve_model("lapo_d", tmp_path).path == str(weights[20])
 
 
 @pytest.mark.parametrize("given", ["gone", "./gone/model", "/gone/model", "a/b/c"])

@@ -1,0 +1,42 @@
+"""verl's checkpoints on disk: a run's folders ``global_step_N``, and what is in one. Knows neither verl nor torch."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+# The snapshot of the length store in a checkpoint.
+SNAPSHOT = "lapo_store.sqlite"
+# A Hugging Face model has one of these.
+WEIGHTS = (".safetensors", ".bin")
+_STEP = re.compile(r"global_step_(\d+)")
+
+
+def step_of(folder: Path) -> int | None:
+    """The global step that a checkpoint's folder is named after; None where it is no checkpoint's."""
+    found = _STEP.fullmatch(folder.name)
+    return int(found.group(1)) if found else None
+
+
+def checkpoints_of(run: Path) -> list[Path]:
+    """The checkpoints in the folder of a run, the newest first."""
+    steps = [folder for folder in run.glob("global_step_*") if step_of(folder) is not None]
+    return sorted(steps, key=lambda folder: step_of(folder) or 0, reverse=True)
+
+
+def model_in(folder: Path) -> Path | None:
+    """The Hugging Face model that a folder is, or that verl put into a checkpoint; None where there is none."""
+    for candidate in (folder, folder / "huggingface", folder / "actor" / "huggingface"):
+        if (candidate / "config.json").is_file() and any(path.suffix in WEIGHTS for path in candidate.iterdir()):
+            return candidate
+    return None
+
+
+def why_no_model(checkpoint: Path) -> str:
+    """What to say of a checkpoint that has no Hugging Face model: how to train, or to convert it."""
+    actor = checkpoint / "actor" if (checkpoint / "actor").is_dir() else checkpoint
+    return (
+        f"{checkpoint} has no Hugging Face weights. Train with actor_rollout_ref.actor.checkpoint.save_contents="
+        "'[model,optimizer,extra,hf_model]', or convert it: python -m verl.model_merger merge --backend fsdp "
+        f"--local_dir {actor} --target_dir {actor / 'huggingface'}"
+    )
