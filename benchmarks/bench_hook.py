@@ -31,8 +31,8 @@ from typing import Any
 
 import numpy as np
 
+from lapo_verl.config import LapoSettings
 from lapo_verl.hooks.groups import Rollout, score_groups, step_metrics
-from lapo_verl.hooks.settings import LapoSettings
 from lapo_verl.method import LengthStats, discovery_rewards
 from lapo_verl.store import LengthStore
 

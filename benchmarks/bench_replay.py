@@ -26,9 +26,9 @@ from lapo_verl.method import (
     discovery_rewards,
     internalization_rewards,
 )
-from lapo_verl.report.replay import check_budgets, compare, read_source
-from lapo_verl.report.replay_groups import Replay
-from lapo_verl.report.replay_settings import other_settings
+from lapo_verl.replay.command import check_budgets, compare, read_source
+from lapo_verl.replay.measure import Replay
+from lapo_verl.replay.settings import other_settings
 from lapo_verl.store import GroupRecord, LengthStore, note_settings
 
 ROLLOUTS, CORRECT, PROBLEMS, GROUPS_A_STEP = 8, 0.6, 20_000, 1000

@@ -22,9 +22,9 @@ class LapoSearchPathPlugin(SearchPathPlugin):
         if not _is_for_verl(search_path):
             return
         # Imported here: other programs of the environment load this file as well.
-        from lapo_verl.hooks.settings import SettingsError, check_overrides
-        from lapo_verl.hooks.starting_point import register_resolver
+        from lapo_verl.config import SettingsError, check_overrides
         from lapo_verl.paths import hydra_configs
+        from lapo_verl.runs.starting_point import register_resolver
 
         register_resolver()
         search_path.append(provider="lapo_verl", path=f"file://{hydra_configs()}")

@@ -6,7 +6,7 @@ Hydra finds those configs through ``hydra_plugins/lapo_search_path.py``.
 """
 
 from lapo_verl import cpu
-from lapo_verl.hooks.starting_point import register_resolver
+from lapo_verl.runs.starting_point import register_resolver
 
 register_resolver()
 if cpu.is_chosen():

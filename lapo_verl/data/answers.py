@@ -9,7 +9,7 @@ from lapo_verl.data.problems import UnusableRow
 from lapo_verl.verify.extract import final_answer
 from lapo_verl.verify.normalize import normalize
 from lapo_verl.verify.number import Number
-from lapo_verl.verify.reading import Words, read
+from lapo_verl.verify.parse import Words, read
 from lapo_verl.verify.truth import unboxed
 
 _MARKS: Final = (("boxed", ("\\boxed", "\\fbox"), "a box"), ("hash", ("####",), "####"))

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lapo_verl.data.rows import check_rows, read_rows
 from lapo_verl.data.screen import normalized, question_of
-from lapo_verl.hooks.rows import check_rows, read_rows
 
 
 @dataclass(frozen=True)

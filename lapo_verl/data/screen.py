@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from lapo_verl.console import progress
 from lapo_verl.data.problems import INSTRUCTION, Problem, SourceError
-from lapo_verl.hooks.rows import read_rows
+from lapo_verl.data.rows import read_rows
 from lapo_verl.verify import check_ground_truth, is_correct
 from lapo_verl.verify.truth import unboxed
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 
 from omegaconf import DictConfig, OmegaConf
 
+from lapo_verl.config import LapoSettings
+from lapo_verl.doctor.diagnostic import Finding
 from lapo_verl.doctor.verl_settings import leaves
-from lapo_verl.hooks.findings import Finding
-from lapo_verl.hooks.settings import LapoSettings
 from lapo_verl.paths import hydra_configs
 
 # What the baseline reads of the node `lapo:`; it trains without LAPO's hooks.

@@ -9,8 +9,8 @@ from types import ModuleType
 
 from omegaconf import DictConfig, OmegaConf
 
-from lapo_verl.hooks.findings import Finding
-from lapo_verl.hooks.rows import read_rows
+from lapo_verl.data.rows import read_rows
+from lapo_verl.doctor.diagnostic import Finding
 
 # (key of the module, key of the name in it).
 NAMED = (

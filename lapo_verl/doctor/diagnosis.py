@@ -14,14 +14,14 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 
+from lapo_verl.config import unknown_keys, unknown_override
+from lapo_verl.data.rows import read_rows, row_problem_id
+from lapo_verl.doctor import preflight
 from lapo_verl.doctor.compose import compose_config
 from lapo_verl.doctor.config_warnings import saving_warnings
+from lapo_verl.doctor.diagnostic import Finding
 from lapo_verl.doctor.environment import accelerator_memory
 from lapo_verl.doctor.estimate import RunEstimate, disk_free, estimate_findings, estimate_run
-from lapo_verl.hooks import preflight
-from lapo_verl.hooks.findings import Finding
-from lapo_verl.hooks.rows import read_rows, row_problem_id
-from lapo_verl.hooks.settings import unknown_keys, unknown_override
 from lapo_verl.store import LengthStore, StoreError
 
 if TYPE_CHECKING:  # verl is imported late: where its import fails, the checks before have said why

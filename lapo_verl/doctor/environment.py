@@ -12,7 +12,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from lapo_verl.hooks.findings import Finding
+from lapo_verl.doctor.diagnostic import Finding
 
 # verl's resource pool reserves this many logical CPUs in Ray beside each device (ResourcePoolManager, V1 trainer).
 CPUS_PER_DEVICE = 3

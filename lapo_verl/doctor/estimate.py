@@ -10,10 +10,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from lapo_verl.doctor.diagnostic import Finding
 from lapo_verl.doctor.generation import BYTES, HALF
 from lapo_verl.doctor.model_shape import ModelShape
 from lapo_verl.doctor.verl_settings import uses_lora
-from lapo_verl.hooks.findings import Finding
 
 GB = 10**9
 SHARDED = ("fsdp", "fsdp2")

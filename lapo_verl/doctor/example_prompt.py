@@ -12,12 +12,12 @@ from verl.experimental.agent_loop.agent_loop import DictConfigWrap
 from verl.trainer.ppo.utils import create_rl_dataset
 from verl.utils.dataset.rl_dataset import get_dataset_class
 
+from lapo_verl.doctor.diagnostic import Finding
 from lapo_verl.doctor.model_check import Model
+from lapo_verl.guidance.sentence import longest_guidance
+from lapo_verl.guidance.think import END_THINK, THINK
 from lapo_verl.hooks.agent_loop import LapoSingleTurnAgentLoop
 from lapo_verl.hooks.dataset import LapoDataset
-from lapo_verl.hooks.findings import Finding
-from lapo_verl.hooks.sentence import longest_guidance
-from lapo_verl.hooks.think import END_THINK, THINK
 
 # Tokens shown on each side of the seam.
 SEAM = 6

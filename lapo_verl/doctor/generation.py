@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 from omegaconf import DictConfig
 
+from lapo_verl.doctor.diagnostic import Finding
 from lapo_verl.doctor.model_shape import ModelShape
-from lapo_verl.hooks.findings import Finding
 
 CONTEXT_KEY = "actor_rollout_ref.rollout.max_model_len"
 # Bytes of a number, by verl's names of dtypes.

@@ -12,10 +12,10 @@ from verl.utils import hf_tokenizer
 from verl.utils.config import omega_conf_to_dataclass
 from verl.utils.fs import copy_to_local
 
+from lapo_verl.config import LapoSettings
+from lapo_verl.doctor.diagnostic import Finding
 from lapo_verl.doctor.model_shape import ModelShape
-from lapo_verl.hooks.findings import Finding
-from lapo_verl.hooks.settings import LapoSettings
-from lapo_verl.hooks.think import template_text, thinks
+from lapo_verl.guidance.think import template_text, thinks
 from lapo_verl.hub import why_out_of_reach
 
 KEY = "actor_rollout_ref.model.path"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from lapo_verl.checkpoints import SNAPSHOT, step_of
-from lapo_verl.hooks.findings import Finding
+from lapo_verl.doctor.diagnostic import Finding
+from lapo_verl.runs.checkpoints import SNAPSHOT, step_of
 from lapo_verl.store import LengthStore
 
 # Problems that two stores are compared by.

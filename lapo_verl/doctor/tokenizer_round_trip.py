@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lapo_verl.hooks.findings import Finding
-from lapo_verl.hooks.rows import read_rows
+from lapo_verl.data.rows import read_rows
+from lapo_verl.doctor.diagnostic import Finding
 
 if TYPE_CHECKING:
-    from lapo_verl.hooks.preflight import Run
+    from lapo_verl.doctor.preflight import Run
 
 FILE = "tokenizer.json"
 # What prompts and responses are made of: the guidance, white space, LaTeX, think blocks, accents, other scripts.

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 
-from lapo_verl.hooks.findings import Finding
-from lapo_verl.hooks.settings import LapoSettings
+from lapo_verl.config import LapoSettings
+from lapo_verl.doctor.diagnostic import Finding
 from lapo_verl.paths import hydra_configs
 
 # The config that a stage is trained with.

@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lapo_verl.data.rows import DataError, check_rows, read_rows, row_problem_id
 from lapo_verl.evaluate.settings import EvalError, check_name
-from lapo_verl.hooks.rows import DataError, check_rows, read_rows, row_problem_id
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from lapo_verl.evaluate.prompts import prompt_of
 from lapo_verl.evaluate.settings import EvalError, EvalSettings
 from lapo_verl.evaluate.verl_run import answer
 from lapo_verl.files import whole_file, write_whole
-from lapo_verl.report.dumps import read_samples
-from lapo_verl.report.summary import summarize
+from lapo_verl.runs.dumps import read_samples
+from lapo_verl.runs.summary import summarize
 
 PLATFORMS = ("cpu", "gpu")
 

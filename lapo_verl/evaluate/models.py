@@ -8,10 +8,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from lapo_verl.checkpoints import WEIGHTS, checkpoints_of, model_in, why_no_model
 from lapo_verl.evaluate.settings import EvalError, check_name
 from lapo_verl.hub import why_out_of_reach
-from lapo_verl.prompt_note import PromptNote, PromptNoteError, read_note
+from lapo_verl.runs.checkpoints import WEIGHTS, checkpoints_of, model_in, why_no_model
+from lapo_verl.runs.prompt_note import PromptNote, PromptNoteError, read_note
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 # Everything of a Hugging Face folder that the model's answers follow from.

@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 from lapo_verl.evaluate.models import Model
 from lapo_verl.evaluate.settings import EvalSettings
 from lapo_verl.paths import hydra_configs
-from lapo_verl.prompt_note import FILE, PromptNote
+from lapo_verl.runs.prompt_note import FILE, PromptNote
 
 DEFAULT = "model"
 

@@ -15,12 +15,13 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from lapo_verl import cpu, verl_process
+from lapo_verl import cpu
 from lapo_verl.evaluate.benchmarks import Question, write_questions
 from lapo_verl.evaluate.models import Model
 from lapo_verl.evaluate.prompts import prompt_keys
 from lapo_verl.evaluate.settings import EvalError, EvalSettings
-from lapo_verl.report.jsonl import final_lines, json_lines
+from lapo_verl.runs import verl_process
+from lapo_verl.runs.jsonl import final_lines, json_lines
 
 # Lines of verl's log: the dataset without its overlong prompts, the start of the validation, and its replay buffer's
 # count of finished prompts.

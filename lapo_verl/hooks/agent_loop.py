@@ -11,7 +11,7 @@ from typing import Any
 from verl.experimental.agent_loop.agent_loop import AgentLoopOutput, register
 from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
 
-from lapo_verl.hooks.seam import append_guidance
+from lapo_verl.guidance.prefill import append_guidance
 from lapo_verl.hooks.token_builder import choose_builder
 
 

@@ -19,10 +19,10 @@ from typing import Any
 from verl.trainer.ppo.checkpoint_callback import CheckpointCallback
 from verl.utils.checkpoint.checkpoint_manager import find_latest_ckpt_path
 
-from lapo_verl.checkpoints import SNAPSHOT
-from lapo_verl.hooks.settings import LapoSettings
-from lapo_verl.hooks.starting_point import starting_point
-from lapo_verl.prompt_note import PromptNote
+from lapo_verl.config import LapoSettings
+from lapo_verl.runs.checkpoints import SNAPSHOT
+from lapo_verl.runs.prompt_note import PromptNote
+from lapo_verl.runs.starting_point import starting_point
 from lapo_verl.store import LengthStore, StoreDamagedError, StoreError
 
 # The step of stage 1 that stage 2 began with, noted in its store; None where a store's file was named.

@@ -11,10 +11,9 @@ from omegaconf import DictConfig, ListConfig
 from verl.utils.dataset.rl_dataset import RLHFDataset
 from verl.utils.tokenizer import normalize_token_ids
 
-# verl's agent-loop workers load the dataset's class, and with it the agent loop that its rows are made for.
-from lapo_verl.hooks import agent_loop  # noqa: F401
-from lapo_verl.hooks.rows import DataError, row_problem_id
-from lapo_verl.hooks.sentence import (
+from lapo_verl.config import LapoSettings
+from lapo_verl.data.rows import DataError, row_problem_id
+from lapo_verl.guidance.sentence import (
     guidance_sentence,
     longest_guidance,
     prompt_budget,
@@ -22,7 +21,9 @@ from lapo_verl.hooks.sentence import (
     visit_is_guided,
     with_sentence,
 )
-from lapo_verl.hooks.settings import LapoSettings
+
+# verl's agent-loop workers load the dataset's class, and with it the agent loop that its rows are made for.
+from lapo_verl.hooks import agent_loop  # noqa: F401
 from lapo_verl.store import LengthStore
 
 

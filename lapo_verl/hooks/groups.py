@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lapo_verl.hooks.settings import LapoSettings
+from lapo_verl.config import LapoSettings
 from lapo_verl.method import (
     LengthStats,
     discovery_rewards,

@@ -16,9 +16,9 @@ from tensordict import NonTensorStack, TensorDict
 from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer, ReplayBufferAsync
 
+from lapo_verl.config import LapoSettings
 from lapo_verl.hooks.checkpoint import open_store, resume_point, trains
 from lapo_verl.hooks.groups import Group, Rollout, score_groups, step_metrics
-from lapo_verl.hooks.settings import LapoSettings
 from lapo_verl.hooks.tokenizer_check import check_tokenizer
 from lapo_verl.store import LengthStore, note_rounding, note_scope, note_settings
 

@@ -13,9 +13,9 @@ from typing import Any
 from verl import DataProto
 from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
-from lapo_verl.hooks.rows import row_problem_id
-from lapo_verl.hooks.settings import LapoSettings
-from lapo_verl.hooks.think import think_length
+from lapo_verl.config import LapoSettings
+from lapo_verl.data.rows import row_problem_id
+from lapo_verl.guidance.think import think_length
 from lapo_verl.verify import verify
 
 

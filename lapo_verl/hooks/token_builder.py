@@ -12,7 +12,7 @@ from typing import Any
 
 from verl.utils.tokenizer.continuous_token_wiring import create_continuous_token_builder
 
-from lapo_verl.hooks.think import token_id
+from lapo_verl.guidance.think import token_id
 
 # verl's DeepSeek builder needs this token.
 DEEPSEEK_END = "<\uff5cend\u2581of\u2581sentence\uff5c>"

@@ -3,9 +3,9 @@
 One file a concept: ``lengths`` (Eq. 1-3), ``rewards`` (Eq. 4-7), ``budgets`` (Eq. 3, 8), ``guidance``, ``scores``.
 """
 
+from lapo_verl.guidance.text import guidance_text, shown_names, shown_tokens
 from lapo_verl.method.budgets import discovery_budget, update_budget
 from lapo_verl.method.config import DiscoveryConfig, InternalizationConfig
-from lapo_verl.method.guidance import guidance_text, shown_names, shown_tokens
 from lapo_verl.method.lengths import LengthStats
 from lapo_verl.method.rewards import (
     adherence_reward,

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lapo_verl.report.bootstrap import Estimate, estimate, resampled_means
-from lapo_verl.report.dumps import Sample
-from lapo_verl.report.summary import problem_means, truncated_percent
+from lapo_verl.runs.dumps import Sample
+from lapo_verl.runs.summary import problem_means, truncated_percent
 
 
 @dataclass(frozen=True)

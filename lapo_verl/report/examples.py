@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from lapo_verl.report.dumps import Sample, read_text
 from lapo_verl.report.numbers import Numbers
 from lapo_verl.report.page import Answer, Example
-from lapo_verl.report.runs import Checkpoint
+from lapo_verl.runs.dumps import Sample, read_text
+from lapo_verl.runs.folder import Checkpoint
 
 # Characters of a text that are shown: its beginning and its end.
 HEAD, TAIL = 3000, 1500

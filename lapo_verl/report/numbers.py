@@ -8,9 +8,9 @@ from typing import Any
 
 from lapo_verl.report.bootstrap import CONFIDENCE
 from lapo_verl.report.comparison import Bootstrap, Change, Measured, average, change, measure, pair
-from lapo_verl.report.runs import Checkpoint, Run
 from lapo_verl.report.store_stats import adherence, most_changed
-from lapo_verl.report.summary import summarize, summarize_keywords, summarize_lengths, summarize_truncation
+from lapo_verl.runs.folder import Checkpoint, Run
+from lapo_verl.runs.summary import summarize, summarize_keywords, summarize_lengths, summarize_truncation
 from lapo_verl.store import LengthStore, Record, StoreError
 
 

@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from lapo_verl.report.bootstrap import Estimate
-from lapo_verl.report.dumps import Sample
+from lapo_verl.runs.dumps import Sample
 from lapo_verl.store import Record
 
 # Distinguishable without colour vision (Okabe and Ito); marks and hatches say the same once more.

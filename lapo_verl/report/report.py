@@ -11,8 +11,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from lapo_verl.report.numbers import Numbers, Options, compute
 from lapo_verl.report.page import Section, Text, to_html, to_markdown
-from lapo_verl.report.runs import Run, RunError, dumps_of, find_base, labels, read_run
 from lapo_verl.report.sections import make_sections
+from lapo_verl.runs.folder import Run, RunError, dumps_of, find_base, labels, read_run
 
 TITLE = "LAPO report"
 

@@ -10,10 +10,10 @@ from lapo_verl.report import pictures
 from lapo_verl.report.bootstrap import Estimate
 from lapo_verl.report.comparison import Change, Measured
 from lapo_verl.report.examples import choose_examples
-from lapo_verl.report.keywords import GROUPS
 from lapo_verl.report.numbers import Numbers
 from lapo_verl.report.page import Picture, Section, Table, Text
 from lapo_verl.report.pictures import Trail
+from lapo_verl.runs.keywords import GROUPS
 
 # Of lapo/ metrics: what stands in the table of the training, with its unit.
 METRICS = {

@@ -36,7 +36,7 @@ from lapo_verl.verify.brackets import separators, split
 from lapo_verl.verify.expression import parse
 from lapo_verl.verify.normalize import without_text_marks
 from lapo_verl.verify.number import Number, read_number, same_number
-from lapo_verl.verify.reading import (
+from lapo_verl.verify.parse import (
     AND,
     VARIABLE,
     Cases,

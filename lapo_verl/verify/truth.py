@@ -14,7 +14,7 @@ from lapo_verl.verify.brackets import closes
 from lapo_verl.verify.extract import MAX_ANSWER_CHARS, final_answer
 from lapo_verl.verify.normalize import balanced, has_control_characters, normalize, without_text_marks
 from lapo_verl.verify.number import Number
-from lapo_verl.verify.reading import Choice, Words, read
+from lapo_verl.verify.parse import Choice, Words, read
 
 
 def check_ground_truth(ground_truth: str) -> None:

@@ -17,11 +17,11 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from warmup import RESPONSE_LIMIT, DemoPaths, prepare
 
-from lapo_verl import verl_process
-from lapo_verl.report.dumps import Sample, read_metrics, read_samples
 from lapo_verl.report.pictures import draw_lengths, draw_levels, draw_training
-from lapo_verl.report.summary import comparison_table, summarize
-from lapo_verl.toy.stage import Stage, run_stage
+from lapo_verl.runs import verl_process
+from lapo_verl.runs.dumps import Sample, read_metrics, read_samples
+from lapo_verl.runs.stage import Stage, run_stage
+from lapo_verl.runs.summary import comparison_table, summarize
 
 HERE = Path(__file__).resolve().parent
 console = Console()

@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 from lab_task import LEVELS
 
 from lapo_verl.files import whole_file
-from lapo_verl.report.dumps import Sample, read_metrics, read_samples
-from lapo_verl.toy.stage import Stage
+from lapo_verl.runs.dumps import Sample, read_metrics, read_samples
+from lapo_verl.runs.stage import Stage
 
 # Of the training log.
 CURVES = (

@@ -9,7 +9,7 @@ from typing import Any
 from lab_grid import BASE, SEEDS, TABLES, needed
 from lab_tables import Row, compare, level_correlation, title_of
 
-from lapo_verl.report.summary import level_order
+from lapo_verl.runs.summary import level_order
 
 # What stands above each table.
 HEADINGS = {

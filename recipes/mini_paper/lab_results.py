@@ -17,7 +17,7 @@ from rich.console import Console
 from lapo_verl.files import write_whole
 from lapo_verl.report.bootstrap import Estimate
 from lapo_verl.report.pictures import draw_keywords, draw_lengths, draw_levels, draw_training, draw_validation
-from lapo_verl.report.summary import summarize, summarize_keywords
+from lapo_verl.runs.summary import summarize, summarize_keywords
 
 RESULTS = Path(__file__).resolve().parent / "results"
 

@@ -11,8 +11,8 @@ from lab_grid import BASE, SEEDS, TABLES, TRAININGS
 from lab_task import LEVELS
 
 from lapo_verl.report.comparison import Bootstrap, Change, change, measure, pair
-from lapo_verl.report.dumps import Sample
-from lapo_verl.report.summary import level_order, summarize
+from lapo_verl.runs.dumps import Sample
+from lapo_verl.runs.summary import level_order, summarize
 
 BOOTSTRAP = Bootstrap(10_000, (0,))
 # Samples of one row: {seed: samples}.

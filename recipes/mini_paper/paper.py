@@ -24,10 +24,10 @@ from lab_results import RESULTS, cell_path, write_results
 from lab_warmup import RESPONSE_LIMIT, LabPaths, prepare
 from rich.console import Console
 
-from lapo_verl import verl_process
 from lapo_verl.evaluate import EvalSettings, evaluate
-from lapo_verl.report.replay import run_replay
-from lapo_verl.toy.stage import Stage, run_stage
+from lapo_verl.replay.command import run_replay
+from lapo_verl.runs import verl_process
+from lapo_verl.runs.stage import Stage, run_stage
 
 RUN_STAGE = Path(__file__).resolve().parents[1] / "cpu_demo" / "run_stage.sh"
 # The instruction of Table 4, in words that the task's tokenizer knows.

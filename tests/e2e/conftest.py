@@ -10,7 +10,7 @@ import pytest
 import warmup
 from verl_runs import DISCOVERY, RUN_LIMIT, Inputs, Run, start_verl
 
-from lapo_verl import verl_process
+from lapo_verl.runs import verl_process
 
 
 @pytest.fixture(scope="session")

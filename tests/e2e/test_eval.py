@@ -17,8 +17,8 @@ import pytest
 from transformers import AutoTokenizer
 from verl_runs import RUN_LIMIT, Inputs
 
-from lapo_verl.hooks.rows import read_rows, row_problem_id
-from lapo_verl.report.dumps import read_samples
+from lapo_verl.data.rows import read_rows, row_problem_id
+from lapo_verl.runs.dumps import read_samples
 from lapo_verl.store import GroupRecord, LengthStore
 from lapo_verl.verify import is_correct
 
@@ -53,7 +53,7 @@ def evaluated(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Evalu
     pq.write_table(pq.read_table(inputs.heldout), files["held"])
     output = folder / "eval"
     command = [
-        *(sys.executable, "-m", "lapo_verl.cli", "eval"),
+        *(sys.executable, "-m", "lapo_verl.cli.main", "eval"),
         *("--model", f"lapo_d={training / 'global_step_2'}"),
         *(argument for file in files.values() for argument in ("--data", str(file))),
         *("--n", "2", "--n", "held=3", "--platform", "cpu"),

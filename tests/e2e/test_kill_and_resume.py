@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from verl_runs import DISCOVERY, RUN_LIMIT, Inputs, Run, start_verl
 
-from lapo_verl import verl_process
+from lapo_verl.runs import verl_process
 from lapo_verl.store import LengthStore
 
 

@@ -20,7 +20,7 @@ from lapo_verl.method import (
     guidance_text,
     internalization_rewards,
 )
-from lapo_verl.report.replay import run_replay
+from lapo_verl.replay.command import run_replay
 from lapo_verl.store import LengthStore
 from lapo_verl.verify import is_correct
 

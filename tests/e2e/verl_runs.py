@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lapo_verl import verl_process
+from lapo_verl.runs import verl_process
 
 ROOT = Path(__file__).resolve().parents[2]
 # Seconds; a run takes about one minute on two idle cores.

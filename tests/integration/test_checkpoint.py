@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 from omegaconf import OmegaConf
 
+from lapo_verl.config import LapoSettings
 from lapo_verl.hooks.checkpoint import Checkpoint, StoreSnapshot, open_store, resume_point, trains
-from lapo_verl.hooks.settings import LapoSettings
-from lapo_verl.prompt_note import PromptNote, read_note
+from lapo_verl.runs.prompt_note import PromptNote, read_note
 from lapo_verl.store import GroupRecord, LengthStore, StoreError
 
 TEMPLATE = {"chat_template": "{{ messages }}"}

@@ -21,14 +21,14 @@ from rollout_server import rollout
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from lapo_verl.doctor import preflight
 from lapo_verl.doctor.compose import compose_config
 from lapo_verl.doctor.config_warnings import config_warnings
 from lapo_verl.doctor.diagnosis import Diagnosis, Request, diagnose
+from lapo_verl.doctor.diagnostic import Finding
+from lapo_verl.doctor.preflight import Run
 from lapo_verl.doctor.view import print_diagnosis
-from lapo_verl.hooks import preflight
 from lapo_verl.hooks.dataset import LapoDataset
-from lapo_verl.hooks.findings import Finding
-from lapo_verl.hooks.preflight import Run
 from lapo_verl.hooks.tokenizer_check import META_KEY, tokenizer_fingerprint
 from lapo_verl.store import GroupRecord, LengthStore
 
@@ -585,7 +585,7 @@ def test_a_report_without_prompts_can_be_shown() -> None:
 
 def lapo(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "lapo_verl.cli", "doctor", *arguments],
+        [sys.executable, "-m", "lapo_verl.cli.main", "doctor", *arguments],
         cwd=folder,
         env={**os.environ, "VERL_PLATFORM": "cpu", "HF_HUB_OFFLINE": "1", **environment},
         capture_output=True,

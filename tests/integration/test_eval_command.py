@@ -17,7 +17,7 @@ from lapo_verl.doctor.compose import compose_config
 from lapo_verl.evaluate import EvalError, EvalSettings
 from lapo_verl.evaluate.models import Model
 from lapo_verl.evaluate.verl_run import verl_command
-from lapo_verl.prompt_note import PromptNote
+from lapo_verl.runs.prompt_note import PromptNote
 
 MODEL = Model("base", "owner/model", "hub:owner/model")
 

@@ -22,12 +22,12 @@ import pyarrow.parquet as pq
 import pytest
 from tiny_models import QWEN3
 
+from lapo_verl.config import LapoSettings
+from lapo_verl.doctor import preflight
 from lapo_verl.doctor.compose import compose_config
-from lapo_verl.hooks import preflight
+from lapo_verl.doctor.diagnostic import Finding
+from lapo_verl.doctor.preflight import check
 from lapo_verl.hooks.checkpoint import open_store
-from lapo_verl.hooks.findings import Finding
-from lapo_verl.hooks.preflight import check
-from lapo_verl.hooks.settings import LapoSettings
 from lapo_verl.store import GroupRecord, LengthStore
 
 Refusal = Callable[..., str]

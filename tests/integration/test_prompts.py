@@ -12,8 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 from prompt_cases import PROMPT_CASES, PromptCase
 from rollout_server import rollout
 
+from lapo_verl.data.rows import DataError
 from lapo_verl.hooks.dataset import LapoDataset
-from lapo_verl.hooks.rows import DataError
 from lapo_verl.store import GroupRecord, LengthStore
 
 QUESTION = "What is 3 + 4?"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prompt_cases import PROMPT_CASES
 
-from lapo_verl.hooks.think import END_THINK, think_length, thinks
+from lapo_verl.guidance.think import END_THINK, think_length, thinks
 
 TOKENIZERS = {case.name: case.tokenizer() for case in PROMPT_CASES}
 TEXT = st.text(alphabet="abc <>/\n", max_size=60)

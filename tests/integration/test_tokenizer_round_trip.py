@@ -17,11 +17,11 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from typer.testing import CliRunner
 
-from lapo_verl.cli import app
+from lapo_verl.cli.main import app
 from lapo_verl.doctor.compose import compose_config
+from lapo_verl.doctor.preflight import check
 from lapo_verl.doctor.tokenizer_repair import repair_tokenizer
 from lapo_verl.doctor.tokenizer_round_trip import TokenizerError, find_difference, unknown_share
-from lapo_verl.hooks.preflight import check
 
 WHOLE = [model for model in TINY_MODELS if model is not R1_DISTILL_LLAMA]
 # transformers puts Qwen's way to split numbers in the place of Llama's: no text is lost, the tokens are others.

@@ -11,12 +11,12 @@ import pytest
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
+from lapo_verl.config import LapoSettings
+from lapo_verl.doctor import preflight
 from lapo_verl.doctor.compose import compose_config
 from lapo_verl.doctor.custom_code import custom_code_findings, score_function_findings
+from lapo_verl.doctor.diagnostic import Finding
 from lapo_verl.doctor.verl_settings import TRAPS, hooks, leaves, setting_findings
-from lapo_verl.hooks import preflight
-from lapo_verl.hooks.findings import Finding
-from lapo_verl.hooks.settings import LapoSettings
 from lapo_verl.paths import hydra_configs
 
 STAGES = ("lapo_discovery", "lapo_internalization", "acc_only")

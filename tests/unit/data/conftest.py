@@ -10,7 +10,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from lapo_verl.cli import app
+from lapo_verl.cli.main import app
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from click.testing import Result
 
 from lapo_verl.data.prepare import benchmark, training_set
 from lapo_verl.data.problems import INSTRUCTION, SourceError
+from lapo_verl.data.rows import check_rows
 from lapo_verl.data.sources import (
     AIME24,
     AMC23,
@@ -25,7 +26,6 @@ from lapo_verl.data.sources import (
     TRAINING_SETS,
     Source,
 )
-from lapo_verl.hooks.rows import check_rows
 from lapo_verl.verify import is_correct
 
 Write = Callable[..., Path]

@@ -22,8 +22,8 @@ from lapo_verl.data.own import find_columns, with_plain_names
 from lapo_verl.data.prepare import own_set
 from lapo_verl.data.problems import INSTRUCTION, SourceError, UnusableRow
 from lapo_verl.data.read import read_own_rows
+from lapo_verl.data.rows import check_rows
 from lapo_verl.data.write import write_problems
-from lapo_verl.hooks.rows import check_rows
 from lapo_verl.verify import is_correct
 
 Write = Callable[..., Path]

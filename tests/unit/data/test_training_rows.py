@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lapo_verl.hooks.rows import DataError, agent_names, check_rows, read_rows, row_problem_id
+from lapo_verl.data.rows import DataError, agent_names, check_rows, read_rows, row_problem_id
 from lapo_verl.store import problem_id
 
 Write = Callable[..., Path]

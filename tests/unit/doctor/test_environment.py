@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
+from lapo_verl.doctor.diagnostic import Finding
 from lapo_verl.doctor.environment import (
     device_findings,
     logical_cpu_findings,
@@ -18,7 +19,6 @@ from lapo_verl.doctor.environment import (
     needed_logical_cpus,
     package_findings,
 )
-from lapo_verl.hooks.findings import Finding
 
 EVERYTHING = {"vllm", "transfer_queue", "flash_attn"}
 

@@ -11,9 +11,9 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 from published_models import LLAMA_8B, QWEN3_30B, R1_QWEN, shape
 
+from lapo_verl.doctor.diagnostic import Finding
 from lapo_verl.doctor.generation import context_findings, kv_cache_findings, kv_cache_tokens
 from lapo_verl.doctor.model_shape import ModelShape, read_model_config
-from lapo_verl.hooks.findings import Finding
 
 GB = 10**9
 

@@ -8,7 +8,7 @@ from eval_inputs import model_folder
 from rich.console import Console
 from typer.testing import CliRunner
 
-from lapo_verl.cli import app
+from lapo_verl.cli.main import app
 from lapo_verl.evaluate import EvalError, EvalSettings
 from lapo_verl.evaluate.arguments import conflict_lengths, counts, named_files, named_models
 from lapo_verl.evaluate.evaluation import Result

@@ -6,9 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 from eval_inputs import problem, write_rows
 
+from lapo_verl.data.rows import check_rows
 from lapo_verl.evaluate import EvalError
 from lapo_verl.evaluate.benchmarks import questions, read_benchmark, write_questions
-from lapo_verl.hooks.rows import check_rows
 
 PLAIN = ("", "")
 CONFLICT = ("conflict=500", " Please answer the question with 500 tokens.")

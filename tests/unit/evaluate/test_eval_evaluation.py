@@ -13,7 +13,7 @@ from eval_inputs import model_folder, problem, write_rows
 from rich.console import Console
 
 from lapo_verl.evaluate import EvalError, EvalSettings, evaluate
-from lapo_verl.report.dumps import read_samples
+from lapo_verl.runs.dumps import read_samples
 from lapo_verl.verify import REVISION
 
 SETTINGS = EvalSettings(n=2, max_tokens=96)

@@ -16,7 +16,7 @@ from rich.console import Console
 from lapo_verl.evaluate import EvalError, EvalSettings, evaluate
 from lapo_verl.evaluate.models import resolve_model
 from lapo_verl.evaluate.prompts import known_template, prompt_keys, prompt_of
-from lapo_verl.prompt_note import FILE, PromptNote
+from lapo_verl.runs.prompt_note import FILE, PromptNote
 from lapo_verl.verify import REVISION
 
 PAPER = PromptNote("paper", known_template("paper"))

@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
+from lapo_verl.config import LapoSettings
 from lapo_verl.hooks.groups import Rollout, score_groups, step_metrics
-from lapo_verl.hooks.settings import LapoSettings
 from lapo_verl.method import DiscoveryConfig, discovery_rewards
 
 DISCOVERY = LapoSettings(stage="discovery")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from lab_grid import BASE, TABLES, TRAININGS, needed
 
-from lapo_verl.hooks.settings import check_overrides
+from lapo_verl.config import check_overrides
 from lapo_verl.method import DiscoveryConfig
 
 

@@ -14,7 +14,7 @@ from lab_results import cell_path, validation_curves, write_results
 from lab_tables import compared_with, level_correlation
 from rich.console import Console
 
-from lapo_verl.report.dumps import Sample
+from lapo_verl.runs.dumps import Sample
 
 
 def keep(results: Path, seed: int, name: str, samples: list[Sample]) -> None:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lapo_verl.config import LapoSettings
 from lapo_verl.hooks.groups import Rollout, score_groups, step_metrics
-from lapo_verl.hooks.settings import LapoSettings
 from lapo_verl.method import (
     DiscoveryConfig,
     InternalizationConfig,

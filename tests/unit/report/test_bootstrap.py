@@ -4,7 +4,7 @@ from scipy import stats
 
 from lapo_verl.report.bootstrap import estimate, resampled_means
 from lapo_verl.report.comparison import Bootstrap, average, change, measure, pair
-from lapo_verl.report.dumps import Sample
+from lapo_verl.runs.dumps import Sample
 
 RESAMPLES = 10_000
 # Ends of two intervals of 10,000 resamples each differ by chance: at most this share of the interval, with room.

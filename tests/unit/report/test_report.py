@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from lapo_verl.report.dumps import Sample, read_metrics, read_samples
-from lapo_verl.report.jsonl import DumpError
 from lapo_verl.report.pictures import draw_lengths, draw_levels, draw_training
-from lapo_verl.report.summary import comparison_table, summarize
+from lapo_verl.runs.dumps import Sample, read_metrics, read_samples
+from lapo_verl.runs.jsonl import DumpError
+from lapo_verl.runs.summary import comparison_table, summarize
 
 SAMPLES = [
     Sample("p1", "2", True, 10, False),

@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import pytest
 from typer.testing import CliRunner
 
-from lapo_verl.cli import app
+from lapo_verl.cli.main import app
 
 PICTURES = {
     "adherence.png",

@@ -8,7 +8,7 @@ import pytest
 
 from lapo_verl.report.comparison import Bootstrap
 from lapo_verl.report.numbers import Numbers, Options, compute
-from lapo_verl.report.runs import find_base, labels, named_paths, read_run
+from lapo_verl.runs.folder import find_base, labels, named_paths, read_run
 
 OPTIONS = Options(Bootstrap(1000, (0,)))
 

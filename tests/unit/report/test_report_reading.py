@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lapo_verl.report.dumps import read_metrics, read_samples, read_text
-from lapo_verl.report.jsonl import DumpError
-from lapo_verl.report.runs import RunError, dumps_of, find_base, labels, named_paths, read_run
+from lapo_verl.runs.dumps import read_metrics, read_samples, read_text
+from lapo_verl.runs.folder import RunError, dumps_of, find_base, labels, named_paths, read_run
+from lapo_verl.runs.jsonl import DumpError
 
 ROW = {
     "problem_id": "p",

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from lapo_verl.cli import app
+from lapo_verl.cli.main import app
 from lapo_verl.store import GroupRecord, LengthStore
 
 

@@ -22,20 +22,20 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from lapo_verl import cpu
-from lapo_verl.checkpoints import SNAPSHOT
+from lapo_verl.config import LapoSettings
+from lapo_verl.data.rows import agent_names, check_rows
+from lapo_verl.doctor.agent_names import other_loops
 from lapo_verl.doctor.config_warnings import config_warnings
 from lapo_verl.doctor.custom_code import custom_code_findings, score_function_findings
+from lapo_verl.doctor.diagnostic import Finding
 from lapo_verl.doctor.environment import accelerator_memory, device_findings, logical_cpu_findings, package_findings
 from lapo_verl.doctor.generation import context_findings, kv_cache_findings
 from lapo_verl.doctor.model_shape import ModelShape, read_model_config
+from lapo_verl.doctor.sweep import check_sweep
 from lapo_verl.doctor.tokenizer_round_trip import check_known_words, check_round_trip
 from lapo_verl.doctor.verl_settings import setting_findings
-from lapo_verl.hooks.agent_names import other_loops
-from lapo_verl.hooks.findings import Finding
-from lapo_verl.hooks.rows import agent_names, check_rows
-from lapo_verl.hooks.settings import LapoSettings
-from lapo_verl.hooks.starting_point import stage_one_weights, starting_point
-from lapo_verl.hooks.sweep import check_sweep
+from lapo_verl.runs.checkpoints import SNAPSHOT
+from lapo_verl.runs.starting_point import stage_one_weights, starting_point
 from lapo_verl.store import LengthStore, check_scope
 
 if TYPE_CHECKING:

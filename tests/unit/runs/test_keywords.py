@@ -1,6 +1,6 @@
 import pytest
 
-from lapo_verl.report.keywords import GROUPS, count_keywords
+from lapo_verl.runs.keywords import GROUPS, count_keywords
 
 
 @pytest.mark.parametrize(

@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from lapo_verl.cli import app
+from lapo_verl.cli.main import app
 from lapo_verl.method import DiscoveryConfig, InternalizationConfig
-from lapo_verl.report.replay import check_rewards, compare, read_source, run_replay
-from lapo_verl.report.replay_groups import Replay
-from lapo_verl.report.replay_settings import ReplaySetting, ReplaySettingError, run_setting
-from lapo_verl.report.visits import visits_of
+from lapo_verl.replay.command import check_rewards, compare, read_source, run_replay
+from lapo_verl.replay.measure import Replay
+from lapo_verl.replay.recorded import visits_of
+from lapo_verl.replay.settings import ReplaySetting, ReplaySettingError, run_setting
 from lapo_verl.store import GroupRecord, LengthStore, note_settings, noted_settings
 
 RECORDED = Path(__file__).parent / "fixtures_replay"
@@ -421,7 +421,7 @@ def test_help_has_an_example() -> None:
 
 def test_neither_verl_nor_torch_is_loaded(store: Path) -> None:
     code = (
-        "import sys; from lapo_verl.cli import app; app(sys.argv[1:], standalone_mode=False); "
+        "import sys; from lapo_verl.cli.main import app; app(sys.argv[1:], standalone_mode=False); "
         "print([m for m in ('torch', 'verl', 'ray', 'lapo_verl.hooks', 'scipy') if m in sys.modules])"
     )
     command = [sys.executable, "-c", code, "replay", str(store), "--json"]

@@ -14,8 +14,8 @@ from subprocess import Popen
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from lapo_verl import verl_process
-from lapo_verl.report.dumps import read_metrics
+from lapo_verl.runs import verl_process
+from lapo_verl.runs.dumps import read_metrics
 
 # Seconds that a stage may take before it is taken for stuck; on two cores it takes a quarter of it.
 STAGE_LIMIT = 3600

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lapo_verl.console import progress
-from lapo_verl.report.jsonl import DumpError, final_lines, json_lines
+from lapo_verl.runs.jsonl import DumpError, final_lines, json_lines
 from lapo_verl.store import Record
 from lapo_verl.store.records import STAGES, stage_number
 

@@ -10,10 +10,10 @@ from typing import Any, Literal, TypeVar, get_args
 
 from omegaconf import DictConfig, OmegaConf
 
-from lapo_verl.hooks.starting_point import starting_point
+from lapo_verl.guidance.text import check_text
 from lapo_verl.method import DiscoveryConfig, InternalizationConfig
-from lapo_verl.method.guidance import check_text
 from lapo_verl.method.lengths import STATISTICS, Statistic, check_choice
+from lapo_verl.runs.starting_point import starting_point
 from lapo_verl.verify import Form
 
 ANSWER_FORMS = get_args(Form)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from lapo_verl.hooks.settings import GuidanceSettings
-from lapo_verl.hooks.think import THINK
+from lapo_verl.config import GuidanceSettings
+from lapo_verl.guidance.think import THINK
 from lapo_verl.method import guidance_text, shown_names, shown_tokens
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from lapo_verl.hooks.think import END_THINK, THINK, template_text, thinks
+from lapo_verl.guidance.think import END_THINK, THINK, template_text, thinks
 
 # How a template writes the block's opening: the newline stands as itself in a file, escaped in a jinja string.
 _OPENS_WITH_NEWLINE = re.compile(rf"{THINK}(\\n|\n)")

@@ -22,10 +22,9 @@ from rich.table import Table
 
 from lapo_verl.console import progress
 from lapo_verl.method import float32_scores
-from lapo_verl.report import visits as reading
-from lapo_verl.report.jsonl import DumpError
-from lapo_verl.report.replay_groups import Replay
-from lapo_verl.report.replay_settings import (
+from lapo_verl.replay import recorded as reading
+from lapo_verl.replay.measure import Replay
+from lapo_verl.replay.settings import (
     BUDGET_KEYS,
     DISCOVERY_KEYS,
     INTERNALIZATION_KEYS,
@@ -34,6 +33,7 @@ from lapo_verl.report.replay_settings import (
     other_settings,
     run_setting,
 )
+from lapo_verl.runs.jsonl import DumpError
 from lapo_verl.store import GroupRecord, LengthStore, note_settings, noted_rounding, noted_settings
 from lapo_verl.store.records import STAGES
 

@@ -8,8 +8,8 @@ import pytest
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 
-from lapo_verl.hooks.settings import LapoSettings
-from lapo_verl.hooks.starting_point import StartingPoint, StartingPointError, register_resolver, starting_point
+from lapo_verl.config import LapoSettings
+from lapo_verl.runs.starting_point import StartingPoint, StartingPointError, register_resolver, starting_point
 
 
 def checkpoint(run: Path, step: int, weights: bool = True, store: bool = True) -> Path:

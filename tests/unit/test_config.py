@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from lapo_verl.hooks.settings import LapoSettings, SettingsError, check_overrides, known_keys
+from lapo_verl.config import LapoSettings, SettingsError, check_overrides, known_keys
 
 
 def test_null_means_what_compat_says() -> None:

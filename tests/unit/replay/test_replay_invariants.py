@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from lapo_verl.config import LapoSettings
 from lapo_verl.hooks.groups import Rollout, score_groups, step_metrics
-from lapo_verl.hooks.settings import LapoSettings
 from lapo_verl.method import (
     DiscoveryConfig,
     InternalizationConfig,
@@ -22,10 +22,10 @@ from lapo_verl.method import (
     internalization_rewards,
     update_budget,
 )
-from lapo_verl.report.replay import check_budgets, read_source, run_replay
-from lapo_verl.report.replay_groups import Replay, _advantages, _correlations, _ranks
-from lapo_verl.report.replay_settings import ReplaySetting
-from lapo_verl.report.visits import visits_of
+from lapo_verl.replay.command import check_budgets, read_source, run_replay
+from lapo_verl.replay.measure import Replay, _advantages, _correlations, _ranks
+from lapo_verl.replay.recorded import visits_of
+from lapo_verl.replay.settings import ReplaySetting
 from lapo_verl.store import GroupRecord, LengthStore, Record, note_rounding, note_settings
 
 STATISTICS = ("median", "mean", "minimum")

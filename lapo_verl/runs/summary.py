@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from lapo_verl.report.dumps import Sample
-from lapo_verl.report.keywords import GROUPS
+from lapo_verl.runs.dumps import Sample
+from lapo_verl.runs.keywords import GROUPS
 
 LENGTH_PERCENTILES = (10, 50, 90, 99)
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lapo_verl.report.jsonl import DumpError, final_lines, json_lines
-from lapo_verl.report.keywords import count_keywords
+from lapo_verl.runs.jsonl import DumpError, final_lines, json_lines
+from lapo_verl.runs.keywords import count_keywords
 
 # The benchmark of a sample whose row names none: verl's validation dumps do not.
 UNNAMED_BENCHMARK = "validation"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lapo_verl import verl_process
+from lapo_verl.runs import verl_process
 
 LISTENING = "import time; print('ready', flush=True); time.sleep(600)"
 DEAF = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {LISTENING}"
@@ -18,7 +18,7 @@ DEAF = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {LISTENIN
 PARENT = f"""
 import os, sys
 from pathlib import Path
-from lapo_verl import verl_process
+from lapo_verl.runs import verl_process
 verl_process.exit_on_sigterm()
 with verl_process.running([sys.executable, "-c", {LISTENING!r}], Path(sys.argv[1]), os.environ) as process:
     print(process.pid, flush=True)

@@ -20,8 +20,8 @@ from lapo_verl.method import (
     in_band,
     update_budget,
 )
-from lapo_verl.report.replay_settings import ReplaySetting
-from lapo_verl.report.visits import Visits
+from lapo_verl.replay.recorded import Visits
+from lapo_verl.replay.settings import ReplaySetting
 from lapo_verl.store.records import STAGES
 
 BUDGET_PERCENTILES = (10, 50, 90)

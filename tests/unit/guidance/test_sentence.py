@@ -1,7 +1,7 @@
 import pytest
 
-from lapo_verl.hooks.sentence import guidance_sentence, prompt_budget, shows_band, visit_is_guided, with_sentence
-from lapo_verl.hooks.settings import GuidanceSettings
+from lapo_verl.config import GuidanceSettings
+from lapo_verl.guidance.sentence import guidance_sentence, prompt_budget, shows_band, visit_is_guided, with_sentence
 
 
 def test_range_names_the_band() -> None:

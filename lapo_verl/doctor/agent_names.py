@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lapo_verl.hooks.findings import Finding
-from lapo_verl.hooks.rows import DataError
+from lapo_verl.data.rows import DataError
+from lapo_verl.doctor.diagnostic import Finding
 
 
 def other_loops(split: str, names: Mapping[str | None, int], loop: str, guided: bool) -> list[Finding]:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lapo_verl.report.dumps import Sample, first_row, is_metrics_row, read_metrics, read_samples
-from lapo_verl.report.jsonl import DumpError
+from lapo_verl.runs.dumps import Sample, first_row, is_metrics_row, read_metrics, read_samples
+from lapo_verl.runs.jsonl import DumpError
 from lapo_verl.store import LengthStore, StoreError
 
 STORE_PLACES = ("lapo_store.sqlite", "checkpoints/lapo_store.sqlite")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from lapo_verl.toy.stage import Stage, run_stage
+from lapo_verl.runs.stage import Stage, run_stage
 
 CONSOLE = Console(quiet=True)
 TRAINING = """

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lapo_verl.cli_data import data_app
+from lapo_verl.cli.data import data_app
 from lapo_verl.console import errors_in_one_line, fail
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -68,7 +68,7 @@ def recipe(
 
     Example: lapo recipe r1_distill_qwen_1.5b -o recipes
     """
-    from lapo_verl.recipe import copy_recipe
+    from lapo_verl.cli.recipe import copy_recipe
 
     with errors_in_one_line():
         for folder in copy_recipe(name, output):
@@ -196,10 +196,10 @@ def evaluate_models(
 
     from rich.console import Console
 
-    from lapo_verl import verl_process
     from lapo_verl.evaluate import CONFLICT_TEXT, EvalSettings, evaluate
     from lapo_verl.evaluate.arguments import conflict_lengths, counts, named_files, named_models
     from lapo_verl.evaluate.table import results_table
+    from lapo_verl.runs import verl_process
 
     verl_process.exit_on_sigterm()
     with errors_in_one_line():
@@ -262,7 +262,7 @@ def replay(
 
     from rich.console import Console
 
-    from lapo_verl.report.replay import check_lines, run_replay, tables
+    from lapo_verl.replay.command import check_lines, run_replay, tables
 
     options = {
         "alpha": alpha,
@@ -320,8 +320,8 @@ def report(
         fail(ImportError(f"{error}; lapo report needs: pip install 'lapo-verl[report]'"))
     from lapo_verl.report.comparison import Bootstrap
     from lapo_verl.report.numbers import Options
-    from lapo_verl.report.runs import RunError, named_paths
     from lapo_verl.report.sections import table1
+    from lapo_verl.runs.folder import RunError, named_paths
 
     options = Options(Bootstrap(resamples, (seed,)), tuple(problem or ()), top)
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from lapo_verl.checkpoints import SNAPSHOT, checkpoints_of, model_in, step_of, why_no_model
+from lapo_verl.runs.checkpoints import SNAPSHOT, checkpoints_of, model_in, step_of, why_no_model
 
 RESOLVER = "lapo_weights"
 

@@ -7,7 +7,7 @@ import re
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from lapo_verl.hooks.sweep import SweepError, check_sweep
+from lapo_verl.doctor.sweep import SweepError, check_sweep
 
 STORE = "${trainer.default_local_dir}/lapo_store.sqlite"
 

@@ -1,0 +1,1 @@
+"""The command ``lapo``: arguments in, one call out."""

@@ -1,0 +1,1 @@
+"""`lapo replay`: recorded rollouts under other objectives and settings."""
