@@ -31,14 +31,14 @@ from typing import Any
 
 import numpy as np
 
-from lapo_verl.config import LapoSettings
+from lapo_verl.config import LapoConfig
 from lapo_verl.hooks.groups import Rollout, score_groups, step_metrics
 from lapo_verl.method import LengthStats, discovery_rewards
 from lapo_verl.store import LengthStore
 
 GROUPS, ROLLOUTS, SHORTEST, LONGEST = 128, 8, 1200, 2400
 CORRECT = 0.6  # share of rollouts
-SETTINGS = LapoSettings(stage="discovery")
+SETTINGS = LapoConfig(stage="discovery")
 GOAL_STEP_MS, GOAL_RATIO, GOAL_GROWTH, GOAL_BYTES = 50.0, 160.0, 1.2, 64.0
 
 

@@ -22,15 +22,16 @@ class LapoSearchPathPlugin(SearchPathPlugin):
         if not _is_for_verl(search_path):
             return
         # Imported here: other programs of the environment load this file as well.
-        from lapo_verl.config import SettingsError, check_overrides
+        from lapo_verl.config import ConfigError, check_overrides, register_objective_node
         from lapo_verl.paths import hydra_configs
         from lapo_verl.runs.starting_point import register_resolver
 
         register_resolver()
+        register_objective_node()
         search_path.append(provider="lapo_verl", path=f"file://{hydra_configs()}")
         try:
             check_overrides(sys.argv[1:])
-        except SettingsError as error:
+        except ConfigError as error:
             raise SystemExit(f"lapo: error: {error}") from error
 
 

@@ -1,69 +1,32 @@
-"""The config node ``lapo:`` as typed, checked values. Knows neither verl nor torch."""
+"""The node ``lapo:`` as typed values. Every range and every unknown key is checked here, once."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
+from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
-from lapo_verl.guidance.text import check_text
-from lapo_verl.method import DiscoveryConfig, InternalizationConfig
-from lapo_verl.method.lengths import STATISTICS, Statistic, check_choice
-from lapo_verl.runs.starting_point import starting_point
+from lapo_verl.guidance.config import GuidanceConfig, check_choice, is_number
+from lapo_verl.objectives import Objective, objective, objective_class, objective_names
 from lapo_verl.verify import Form
 
 ANSWER_FORMS = get_args(Form)
-STAGES = ("discovery", "internalization", "acc_only")
-SettingsT = TypeVar("SettingsT")
+# What names an objective beside its fields.
+OBJECTIVE_KEYS = ("lapo.objective.name", "lapo.objective.path")
+ConfigT = TypeVar("ConfigT")
 
 
-class SettingsError(ValueError):
-    """A value under ``lapo:`` that cannot be used; the message names the key and the way out."""
-
-
-@dataclass(frozen=True)
-class GuidanceSettings:
-    """How the budget reaches the prompt (Table 2).
-
-    Attributes:
-        form: ``exact`` names the budget, ``range`` the band, ``implicit`` says nothing.
-        place: ``inside`` the think block, or ``outside``: at the end of the user's turn.
-        text: a template with {budget}, {low}, {high}; None for the form's own sentence.
-        rounding: budgets are shown as multiples of this many tokens.
-        unsolved: sentence of an unsolved problem: ``limit`` names the response limit (the paper), ``silent`` none.
-        statistic: what budgets are made of in both stages (Table 3), where a stage does not say otherwise.
-        share: share of stage 2's visits that are shown the sentence, in (0, 1]; the others are rewarded around M(q)
-            all the same.
-        validation: whether validation prompts are guided as well; the paper's are not.
-    """
-
-    form: Literal["exact", "range", "implicit"] = "exact"
-    place: Literal["inside", "outside"] = "inside"
-    text: str | None = None
-    rounding: int = 1
-    unsolved: Literal["limit", "silent"] = "limit"
-    statistic: Statistic = "median"
-    share: float = 1.0
-    validation: bool = False
-
-    def __post_init__(self) -> None:
-        check_text(self.form, self.text, self.rounding)
-        check_choice("place", self.place, ("inside", "outside"))
-        check_choice("unsolved", self.unsolved, ("limit", "silent"))
-        check_choice("statistic", self.statistic, STATISTICS)
-        _check_range("share", self.share, above=0)
-        if self.share > 1:
-            raise ValueError(f"share must be in (0, 1], got {self.share}")
-        if not isinstance(self.validation, bool):
-            raise ValueError(f"validation must be true or false, got {self.validation!r}")
+class ConfigError(ValueError):
+    """A value under ``lapo:`` that cannot be used; the message names the key and says what to do."""
 
 
 @dataclass(frozen=True)
-class LengthSettings:
+class LengthConfig:
     """What |r_i| counts.
 
     Attributes:
@@ -77,114 +40,95 @@ class LengthSettings:
 
 
 @dataclass(frozen=True)
-class LapoSettings:
-    """The node ``lapo:``. See ``hydra_configs/lapo_base.yaml`` for what each key means."""
+class LapoConfig:
+    """The node ``lapo:``. ``hydra_configs/lapo_base.yaml`` says what each key means."""
 
-    stage: Literal["discovery", "internalization", "acc_only"]
-    compat: Literal["paper", "reference"] = "paper"
+    objective: Objective
     store: Path = Path("lapo_store.sqlite")
     init_from: Path | None = None
-    poll_interval: float = 0.1
     max_unknown_share: float = 0.5
     verifier: Literal["lapo", "verl", "custom"] = "lapo"
     verify_timeout: float = 3.0
     answer_forms: tuple[Form, ...] = ("boxed",)
     prompt: str = "model"
     prompt_templates: Mapping[str, str | None] = field(default_factory=dict)
-    discovery: DiscoveryConfig = field(default_factory=DiscoveryConfig)
-    internalization: InternalizationConfig = field(default_factory=InternalizationConfig)
-    guidance: GuidanceSettings = field(default_factory=GuidanceSettings)
-    length: LengthSettings = field(default_factory=LengthSettings)
+    guidance: GuidanceConfig = field(default_factory=GuidanceConfig)
+    length: LengthConfig = field(default_factory=LengthConfig)
 
     def __post_init__(self) -> None:
-        check_choice("stage", self.stage, STAGES)
         check_choice("verifier", self.verifier, ("lapo", "verl", "custom"))
-        _check_range("poll_interval", self.poll_interval, above=0)
-        _check_range("verify_timeout", self.verify_timeout, above=0)
+        if not is_number(self.verify_timeout) or not self.verify_timeout > 0:
+            raise ValueError(f"verify_timeout must be a number of seconds > 0, got {self.verify_timeout!r}")
         for form in self.answer_forms:
             check_choice("answer_forms", form, ANSWER_FORMS)
         if not self.answer_forms:
             raise ValueError(f"answer_forms must name at least one of {', '.join(ANSWER_FORMS)}")
-        if not 0 <= self.max_unknown_share <= 1:
-            raise ValueError(f"max_unknown_share must be in [0, 1], got {self.max_unknown_share}")
+        if not is_number(self.max_unknown_share) or not 0 <= self.max_unknown_share <= 1:
+            raise ValueError(f"max_unknown_share must be in [0, 1], got {self.max_unknown_share!r}")
         check_choice("prompt", self.prompt, tuple(self.prompt_templates or ("model",)))
 
-    @property
-    def initial_store(self) -> Path | None:
-        """The store that stage 2 starts with: that of the run or checkpoint that ``init_from`` names.
-
-        Raises:
-            StartingPointError: the folder has no checkpoint to start from.
-        """
-        return None if self.init_from is None else starting_point(self.init_from).store
-
-    @property
-    def statistic(self) -> str:
-        """What M(q) is made of in this stage."""
-        return self.internalization.statistic if self.stage == "internalization" else self.discovery.statistic
-
     @classmethod
-    def parse(cls, node: DictConfig | Mapping[str, Any]) -> LapoSettings:
-        """The settings of a composed config's ``lapo:`` node; null means: as ``lapo.compat`` says.
+    def parse(cls, node: DictConfig | Mapping[str, Any]) -> LapoConfig:
+        """The values of a composed config's ``lapo:`` node.
 
         Raises:
-            SettingsError: an unknown key (the nearest right one is named) or a value out of range.
+            ConfigError: an unknown key or objective (the nearest right one is named), or a value out of range.
         """
         plain_node = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else node
         if not isinstance(plain_node, Mapping):
-            raise SettingsError(f"lapo must be a mapping of keys, got {plain_node!r}")
+            raise ConfigError(f"lapo must be a mapping of keys, got {plain_node!r}")
         values = {str(key): value for key, value in plain_node.items()}
-        check_keys("lapo", values)
-        compat = values.get("compat", "paper")
-        try:
-            discovery, internalization = DiscoveryConfig.preset(compat), InternalizationConfig.preset(compat)
-        except ValueError as error:
-            raise SettingsError(f"lapo.compat: {error}") from error
-        guidance = _override("lapo.guidance", GuidanceSettings(), values.get("guidance"))
-        discovery = replace(discovery, statistic=guidance.statistic)
-        internalization = replace(internalization, statistic=guidance.statistic)
-        plain = {key: value for key, value in values.items() if key not in _SECTIONS}
+        for message in unknown_keys("lapo", values):
+            raise ConfigError(message)
         for key in ("store", "init_from"):
-            if plain.get(key) is not None:
-                plain[key] = Path(str(plain[key])).expanduser()
-        if "answer_forms" in plain:
-            forms = plain["answer_forms"]
-            plain["answer_forms"] = (forms,) if isinstance(forms, str) else tuple(forms or ())
-        try:
-            return cls(
-                **plain,
-                discovery=_override("lapo.discovery", discovery, values.get("discovery")),
-                internalization=_override("lapo.internalization", internalization, values.get("internalization")),
-                guidance=guidance,
-                length=_override("lapo.length", LengthSettings(), values.get("length")),
-            )
-        except SettingsError:
-            raise
-        except (ValueError, TypeError) as error:
-            raise SettingsError(f"lapo.{error}") from error
+            if values.get(key) is not None:
+                values[key] = Path(str(values[key])).expanduser()
+        if "answer_forms" in values:
+            forms = values["answer_forms"]
+            values["answer_forms"] = (forms,) if isinstance(forms, str) else tuple(forms or ())
+        values["objective"] = parse_objective(values.get("objective"))
+        values["guidance"] = _section("lapo.guidance", GuidanceConfig, values.get("guidance"))
+        values["length"] = _section("lapo.length", LengthConfig, values.get("length"))
+        return _made("lapo", cls, values)
 
 
-_SECTIONS: dict[str, type[Any]] = {
-    "discovery": DiscoveryConfig,
-    "internalization": InternalizationConfig,
-    "guidance": GuidanceSettings,
-    "length": LengthSettings,
-}
-# A table whose keys are the user's to add: a name for lapo.prompt, and a chat template.
-_TABLE = "lapo.prompt_templates"
+def parse_objective(node: Any) -> Objective:
+    """The objective of the node ``lapo.objective``: its name, the path of a user's own, and its fields.
+
+    Raises:
+        ConfigError: it is not named, is not known, or has another field or value than it takes.
+    """
+    values = {str(key): value for key, value in node.items()} if isinstance(node, Mapping) else {}
+    if values.get("name") in (None, "???"):
+        raise ConfigError(
+            f"lapo.objective.name is not set: choose one with objective=NAME ({', '.join(objective_names())}), or name "
+            "one of your own with lapo.objective.path=pkg://my_package.my_module lapo.objective.name=MyObjective"
+        )
+    try:
+        return objective(**values)
+    except ValueError as error:
+        raise ConfigError(f"lapo.objective: {error}") from error
+
+
+def register_objective_node() -> None:
+    """Makes the config ``lapo_objective_node`` known to Hydra: a node ``lapo.objective`` that takes any key.
+
+    A config file cannot say so. Which keys an objective takes is known when it is made, see ``parse_objective``.
+    """
+    node = {"lapo": {"objective": DictConfig({}, flags={"struct": False})}}
+    ConfigStore.instance().store(name="lapo_objective_node", node=node, provider="lapo_verl")
 
 
 def known_keys() -> list[str]:
-    """Every key under ``lapo:``, dotted."""
-    keys = [f"lapo.{item.name}" for item in fields(LapoSettings)]
+    """Every key under ``lapo:``, dotted; of ``lapo.objective`` those of the package's objectives."""
+    keys = [f"lapo.{item.name}" for item in fields(LapoConfig)]
     keys += [f"lapo.{name}.{item.name}" for name, section in _SECTIONS.items() for item in fields(section)]
-    return keys
-
-
-def check_keys(prefix: str, values: Mapping[str, Any]) -> None:
-    """SettingsError where a key of ``values`` is none of LAPO's; names the nearest right one."""
-    for message in unknown_keys(prefix, values):
-        raise SettingsError(message)
+    of_objectives = (fields(objective_class(name)) for name in objective_names())
+    return [
+        *keys,
+        *OBJECTIVE_KEYS,
+        *dict.fromkeys(f"lapo.objective.{item.name}" for each in of_objectives for item in each),
+    ]
 
 
 def unknown_keys(prefix: str, values: Mapping[str, Any]) -> Iterator[str]:
@@ -198,9 +142,11 @@ def unknown_keys(prefix: str, values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def unknown_key(key: str) -> str | None:
-    """What to say where the dotted ``key`` is none of LAPO's, with the nearest right one; None where it is."""
-    known = known_keys()
-    if key in known or key.startswith(f"{_TABLE}."):
+    """What to say where the dotted ``key`` is none of LAPO's, with the nearest right one; None where it is.
+
+    The keys of ``lapo.objective`` are its objective's to know, see ``parse_objective``.
+    """
+    if key.startswith((f"{_TABLE}.", "lapo.objective.")) or key in (known := known_keys()):
         return None
     leaves = [name for name in known if name.rsplit(".", 1)[1] == key.rsplit(".", 1)[1]]
     nearest = leaves or difflib.get_close_matches(key, known, n=1, cutoff=0.4)
@@ -209,14 +155,14 @@ def unknown_key(key: str) -> str | None:
 
 
 def check_overrides(arguments: Sequence[str]) -> None:
-    """SettingsError where a command line sets a key under ``lapo.`` that does not exist.
+    """ConfigError where a command line sets a key under ``lapo.`` that does not exist.
 
     Hydra would only say that the key is not in its struct, and advise to add it.
     """
     for argument in arguments:
         message = unknown_override(argument)
         if message is not None:
-            raise SettingsError(message)
+            raise ConfigError(message)
 
 
 def unknown_override(argument: str) -> str | None:
@@ -226,14 +172,19 @@ def unknown_override(argument: str) -> str | None:
     return unknown_key(key) if equals and key.startswith("lapo.") else None
 
 
-def _override(prefix: str, defaults: SettingsT, values: Mapping[str, Any] | None) -> SettingsT:
-    given = {key: value for key, value in (values or {}).items() if value is not None}
+_SECTIONS: dict[str, type[Any]] = {"guidance": GuidanceConfig, "length": LengthConfig}
+# A table whose keys are the user's to add: a name for lapo.prompt, and a chat template.
+_TABLE = "lapo.prompt_templates"
+
+
+def _section(prefix: str, cls: type[ConfigT], values: Any) -> ConfigT:
+    if values is not None and not isinstance(values, Mapping):
+        raise ConfigError(f"{prefix} must be a mapping of keys, got {values!r}")
+    return _made(prefix, cls, values or {})
+
+
+def _made(prefix: str, cls: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
     try:
-        return replace(defaults, **given)  # type: ignore[type-var]
+        return cls(**values)
     except (ValueError, TypeError) as error:
-        raise SettingsError(f"{prefix}.{error}") from error
-
-
-def _check_range(name: str, value: Any, above: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > above:
-        raise ValueError(f"{name} must be a number > {above}, got {value!r}")
+        raise ConfigError(f"{prefix}.{error}") from error

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from omegaconf import DictConfig, OmegaConf
 
-from lapo_verl.config import LapoSettings
+from lapo_verl.config import LapoConfig
 from lapo_verl.doctor.diagnostic import Finding
 from lapo_verl.doctor.verl_settings import leaves
 from lapo_verl.paths import hydra_configs
@@ -18,7 +18,7 @@ SENTENCE_KEYS = tuple(
 )
 
 
-def config_warnings(config: DictConfig, settings: LapoSettings, resumes: bool) -> Iterator[Finding]:
+def config_warnings(config: DictConfig, settings: LapoConfig, resumes: bool) -> Iterator[Finding]:
     """One warning for each reason why keys of the node ``lapo:`` do nothing.
 
     Args:
@@ -43,7 +43,7 @@ def set_keys(node: DictConfig) -> set[str]:
     } - {"lapo.stage"}
 
 
-def _without_effect(settings: LapoSettings, resumes: bool) -> Iterator[tuple[Callable[[str], bool], str]]:
+def _without_effect(settings: LapoConfig, resumes: bool) -> Iterator[tuple[Callable[[str], bool], str]]:
     """(which keys, why they have no effect), the reasons that say most first."""
     stage = settings.stage
     if stage == "acc_only":
@@ -86,7 +86,7 @@ def _without_effect(settings: LapoSettings, resumes: bool) -> Iterator[tuple[Cal
     )
 
 
-def saving_warnings(config: DictConfig, settings: LapoSettings) -> Iterator[Finding]:
+def saving_warnings(config: DictConfig, settings: LapoConfig) -> Iterator[Finding]:
     """Where the weights, or what stage 2 starts from, would not be saved."""
     if int(config.trainer.save_freq) <= 0:
         yield _warning(

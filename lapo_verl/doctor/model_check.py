@@ -12,7 +12,7 @@ from verl.utils import hf_tokenizer
 from verl.utils.config import omega_conf_to_dataclass
 from verl.utils.fs import copy_to_local
 
-from lapo_verl.config import LapoSettings
+from lapo_verl.config import LapoConfig
 from lapo_verl.doctor.diagnostic import Finding
 from lapo_verl.doctor.model_shape import ModelShape
 from lapo_verl.guidance.think import template_text, thinks
@@ -84,7 +84,7 @@ def load_model(config: DictConfig) -> Model:
     )
 
 
-def model_findings(model: Model, settings: LapoSettings) -> Iterator[Finding]:
+def model_findings(model: Model, settings: LapoConfig) -> Iterator[Finding]:
     """What is wrong with tokenizer, chat template and weights."""
     if not model.template:
         yield Finding(

@@ -22,7 +22,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from lapo_verl import cpu
-from lapo_verl.config import LapoSettings
+from lapo_verl.config import LapoConfig
 from lapo_verl.data.rows import agent_names, check_rows
 from lapo_verl.doctor.agent_names import other_loops
 from lapo_verl.doctor.config_warnings import config_warnings
@@ -73,9 +73,9 @@ class Run:
         self.config = config
 
     @cached_property
-    def settings(self) -> LapoSettings:
+    def settings(self) -> LapoConfig:
         """The node ``lapo:``."""
-        return LapoSettings.parse(self.config.lapo)
+        return LapoConfig.parse(self.config.lapo)
 
     @cached_property
     def training(self) -> dict[Path, dict[str, int]]:

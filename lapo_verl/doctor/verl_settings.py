@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 
-from lapo_verl.config import LapoSettings
+from lapo_verl.config import LapoConfig
 from lapo_verl.doctor.diagnostic import Finding
 from lapo_verl.paths import hydra_configs
 
@@ -38,16 +38,16 @@ class Trap:
     """
 
     key: str
-    applies: Callable[[Any, DictConfig, LapoSettings], bool]
+    applies: Callable[[Any, DictConfig, LapoConfig], bool]
     text: str
     level: Literal["error", "warning"] = "error"
 
 
-def _always(value: Any, config: DictConfig, settings: LapoSettings) -> bool:
+def _always(value: Any, config: DictConfig, settings: LapoConfig) -> bool:
     return True
 
 
-def _in_a_stage(value: Any, config: DictConfig, settings: LapoSettings) -> bool:
+def _in_a_stage(value: Any, config: DictConfig, settings: LapoConfig) -> bool:
     return settings.stage != "acc_only"
 
 
@@ -118,7 +118,7 @@ TRAPS = (
 )
 
 
-def setting_findings(config: DictConfig, settings: LapoSettings) -> Iterator[Finding]:
+def setting_findings(config: DictConfig, settings: LapoConfig) -> Iterator[Finding]:
     """One finding for each setting of ``TRAPS`` that is made, and for each hook of LAPO's that is replaced."""
     trapped = set()
     for trap in TRAPS:
@@ -154,7 +154,7 @@ def leaves(prefix: str, node: Any) -> dict[str, Any]:
     return {key: value for name, child in node.items() for key, value in leaves(f"{dotted}{name}", child).items()}
 
 
-def _replaced_hooks(config: DictConfig, settings: LapoSettings, trapped: Collection[str]) -> Iterator[Finding]:
+def _replaced_hooks(config: DictConfig, settings: LapoConfig, trapped: Collection[str]) -> Iterator[Finding]:
     """verl works as well with other classes in the place of LAPO's, and LAPO's then do nothing.
 
     Args:

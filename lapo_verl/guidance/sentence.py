@@ -1,23 +1,26 @@
-"""Which sentence a visit is shown, and how much of the prompt it takes. Knows neither verl nor torch."""
+"""Which sentence a visit is shown, and how much of the prompt it takes."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
-from lapo_verl.config import GuidanceSettings
+import numpy as np
+
+from lapo_verl.guidance.config import GuidanceConfig
+from lapo_verl.guidance.text import guidance_text, shown_names, shown_tokens
 from lapo_verl.guidance.think import THINK
-from lapo_verl.method import guidance_text, shown_names, shown_tokens
 
 
 def guidance_sentence(
-    guidance: GuidanceSettings, budget: float | None, band: tuple[float, float] | None, response_limit: int
+    guidance: GuidanceConfig, budget: float | None, band: tuple[float, float] | None, response_limit: int
 ) -> str:
     """The sentence of one visit; of an unsolved problem, one with the response limit, or none.
 
     Args:
-        budget: M(q) in tokens, None where unsolved.
-        band: of the visit that set M(q), (low, high) in tokens; only for a sentence that ``shows_band``.
+        budget: that the objective gives the visit, in tokens; None where it gives none: the problem is unsolved.
+        band: of the visit that the budget is of, (low, high) in tokens; only for a sentence that ``shows_band``.
         response_limit: in tokens.
     """
     if budget is None:
@@ -29,12 +32,12 @@ def guidance_sentence(
     return guidance_text(guidance.form, budget, low, high, guidance.text, guidance.rounding)
 
 
-def shows_band(guidance: GuidanceSettings) -> bool:
+def shows_band(guidance: GuidanceConfig) -> bool:
     """Whether the sentence has the band in it."""
     return not shown_names(guidance.form, guidance.text).isdisjoint(("low", "high"))
 
 
-def prompt_budget(guidance: GuidanceSettings, budget: float | None) -> float | None:
+def shown_budget(guidance: GuidanceConfig, budget: float | None) -> float | None:
     """The budget as a guided prompt shows it, in tokens: what its rollouts are rewarded around.
 
     Of a band it is the number between the two that are shown. None where the sentence shows no number, and of an
@@ -45,13 +48,25 @@ def prompt_budget(guidance: GuidanceSettings, budget: float | None) -> float | N
     return float(shown_tokens(budget, guidance.rounding))
 
 
-def visit_is_guided(problem_id: str, step: int, share: float) -> bool:
-    """Whether the visit of a problem after ``step`` is one of the ``share`` that are shown the sentence.
+def band_of(lengths: Sequence[int], low: float, high: float) -> tuple[float, float]:
+    """The percentiles ``low`` and ``high`` of the lengths of a visit's correct rollouts (Eq. 2), in tokens."""
+    shortest, longest = np.percentile(lengths, [low, high]).tolist()
+    return shortest, longest
 
-    By a hash, so that a resumed training shows what the one that died would have shown.
-    """
-    digest = hashlib.sha256(f"{step}\0{problem_id}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") < share * 2**64
+
+def visit_is_guided(problem_id: str, step: int, share: float) -> bool:
+    """Whether the visit of a problem after ``step`` is one of the ``share`` that are shown the sentence."""
+    return _hash(f"{step}\0{problem_id}") < share * 2**64
+
+
+def visit_draw(problem_id: str, step: int) -> float:
+    """A number in [0, 1) for an objective that draws the visit's budget."""
+    return (_hash(f"budget\0{step}\0{problem_id}") >> 11) / 2**53
+
+
+def _hash(text: str) -> int:
+    """64 bits, so that a resumed training shows what the one that died would have shown."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
 def with_sentence(messages: list[dict[str, Any]], sentence: str) -> list[dict[str, Any]]:
@@ -68,7 +83,7 @@ def with_sentence(messages: list[dict[str, Any]], sentence: str) -> list[dict[st
     return [*messages[: turns[-1]], said, *messages[turns[-1] + 1 :]]
 
 
-def longest_guidance(guidance: GuidanceSettings, response_limit: int, tokenizer: Any) -> int:
+def longest_guidance(guidance: GuidanceConfig, response_limit: int, tokenizer: Any) -> int:
     """Tokens that the longest sentence takes, with the opening of the think block, over all budgets there can be."""
     budgets = range(guidance.rounding, response_limit + guidance.rounding, guidance.rounding)
     sentences = {guidance_text(guidance.form, n, n, n, guidance.text, guidance.rounding) for n in budgets}

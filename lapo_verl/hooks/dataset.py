@@ -11,13 +11,15 @@ from omegaconf import DictConfig, ListConfig
 from verl.utils.dataset.rl_dataset import RLHFDataset
 from verl.utils.tokenizer import normalize_token_ids
 
-from lapo_verl.config import LapoSettings
+from lapo_verl.config import LapoConfig
 from lapo_verl.data.rows import DataError, row_problem_id
 from lapo_verl.guidance.sentence import (
+    band_of,
     guidance_sentence,
     longest_guidance,
-    prompt_budget,
+    shown_budget,
     shows_band,
+    visit_draw,
     visit_is_guided,
     with_sentence,
 )
@@ -30,21 +32,20 @@ from lapo_verl.store import LengthStore
 class LapoDataset(RLHFDataset):  # type: ignore[misc]
     """verl's dataset plus one column, ``lapo``, in training rows.
 
-    It is {problem_id, budget, prompt_budget, guided, guidance}. ``budget`` is M(q) in tokens, None where unsolved;
-    ``guided`` says whether the prompt has a sentence, and ``prompt_budget`` is the budget as it shows it, None where it
-    shows none; ``guidance`` is what the agent loop appends, "" where nothing. Validation rows pass through untouched,
-    unless lapo.guidance.validation.
+    It is {problem_id, target, prompt_budget, guided, guidance}. ``target`` is what the store knows of the problem, in
+    tokens, None where nothing; ``guided`` says whether the prompt has a sentence; ``prompt_budget`` is the budget as
+    the sentence shows it, None where it shows none; ``guidance`` is what the agent loop appends, "" where nothing.
+    Validation rows pass through untouched, unless lapo.guidance.validation.
     """
 
     max_prompt_length: int
 
     def __init__(self, data_files: Any, tokenizer: Any, config: DictConfig, **kwargs: Any) -> None:
-        self.settings = LapoSettings.parse(config.lapo)
+        self.lapo = LapoConfig.parse(config.lapo)
         self.response_limit = int(config.max_response_length)
         self.for_training = _is_training(data_files, config)
-        guidance = self.settings.guidance
         self.max_prompt_length = int(config.max_prompt_length)
-        self.is_guided = self.settings.stage == "internalization" and (self.for_training or guidance.validation)
+        self.is_guided = self.lapo.objective.names_budget and (self.for_training or self.lapo.guidance.validation)
         self._store: LengthStore | None = None
         super().__init__(data_files=data_files, tokenizer=tokenizer, config=config, **kwargs)
 
@@ -53,16 +54,16 @@ class LapoDataset(RLHFDataset):  # type: ignore[misc]
         if not self.for_training and not self.is_guided:
             return row
         problem = row_problem_id(row)
-        budget = self._reader().budgets([problem])[problem]
-        sentence = self._sentence(problem, budget) if self.is_guided else ""
+        target = self._reader().budgets([problem])[problem]
+        sentence, prompt_budget = self._sentence(problem, target) if self.is_guided else ("", None)
         appended = sentence
-        if sentence and self.settings.guidance.place == "outside":
+        if sentence and self.lapo.guidance.place == "outside":
             row["raw_prompt"] = with_sentence(row["raw_prompt"], sentence)
             appended = ""
         row["lapo"] = {
             "problem_id": problem,
-            "budget": budget,
-            "prompt_budget": prompt_budget(self.settings.guidance, budget) if sentence else None,
+            "target": target,
+            "prompt_budget": prompt_budget,
             "guided": bool(sentence),
             "guidance": appended,
         }
@@ -76,7 +77,7 @@ class LapoDataset(RLHFDataset):  # type: ignore[misc]
         """
         if not self.is_guided:
             return super().maybe_filter_out_long_prompts(dataframe)
-        room = self.max_prompt_length - longest_guidance(self.settings.guidance, self.response_limit, self.tokenizer)
+        room = self.max_prompt_length - longest_guidance(self.lapo.guidance, self.response_limit, self.tokenizer)
         if not self.filter_overlong_prompts:
             self._check_lengths(dataframe, room)
             return dataframe
@@ -93,14 +94,19 @@ class LapoDataset(RLHFDataset):  # type: ignore[misc]
         state["_store"] = None
         return state
 
-    def _sentence(self, problem: str, budget: float | None) -> str:
-        guidance = self.settings.guidance
-        if self.for_training and guidance.share < 1:
-            visits = self._reader().last_step("internalization") or 0
-            if not visit_is_guided(problem, visits, guidance.share):
-                return ""
-        band = self._reader().bands([problem])[problem] if shows_band(guidance) else None
-        return guidance_sentence(guidance, budget, band, self.response_limit)
+    def _sentence(self, problem: str, target: float | None) -> tuple[str, float | None]:
+        """The visit's sentence, "" where it is shown none, and the budget that it names, in tokens."""
+        guidance, objective = self.lapo.guidance, self.lapo.objective
+        step = self._reader().last_step(objective.name) or 0
+        if self.for_training and not visit_is_guided(problem, step, guidance.share):
+            return "", None
+        budget = objective.prompt_budget(target, self.response_limit, visit_draw(problem, step))
+        band = None
+        if shows_band(guidance):
+            lengths = self._reader().lengths_of_target([problem])[problem]
+            band = None if lengths is None else band_of(lengths, guidance.low, guidance.high)
+        sentence = guidance_sentence(guidance, budget, band, self.response_limit)
+        return sentence, shown_budget(guidance, budget) if sentence else None
 
     def _check_lengths(self, dataframe: Any, room: int) -> None:
         for index, row in enumerate(dataframe):
@@ -118,7 +124,7 @@ class LapoDataset(RLHFDataset):  # type: ignore[misc]
 
     def _reader(self) -> LengthStore:
         if self._store is None:
-            self._store = LengthStore.open(self.settings.store, read_only=True)
+            self._store = LengthStore.open(self.lapo.store, read_only=True)
         return self._store
 
 

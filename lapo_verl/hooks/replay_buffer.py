@@ -1,7 +1,7 @@
 """verl's replay buffer hook: the one place where a step's groups are whole before advantages are computed.
 
 The only change to verl's buffers is what ``sample`` does with a training batch: read the rollouts once, compute the
-length rewards, commit the step to the store in one transaction, write ``rm_scores`` back once, return metrics.
+objective's rewards, commit the step to the store in one transaction, write ``rm_scores`` back once, return metrics.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ from tensordict import NonTensorStack, TensorDict
 from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer, ReplayBufferAsync
 
-from lapo_verl.config import LapoSettings
+from lapo_verl.config import LapoConfig
 from lapo_verl.hooks.checkpoint import open_store, resume_point, trains
-from lapo_verl.hooks.groups import Group, Rollout, score_groups, step_metrics
+from lapo_verl.hooks.step import Rollout, Step, step_metrics
 from lapo_verl.hooks.tokenizer_check import check_tokenizer
-from lapo_verl.store import LengthStore, note_rounding, note_scope, note_settings
+from lapo_verl.objectives import checked_rewards, float32_scores
+from lapo_verl.store import LengthStore, check_scope
 
 FIELDS = ["response_mask", "extra_fields", "lapo"]
+# Between two looks at the rollout queue. verl's own 2 s cost more than a whole step of a small model.
+POLL_SECONDS = 0.1
 
 
 class _LapoSampling:
@@ -32,11 +35,13 @@ class _LapoSampling:
     """
 
     store: LengthStore
-    settings: LapoSettings
+    config: LapoConfig
+    response_limit: int
     poll_interval: float
 
     def __init__(self, *args: Any, sampler_kwargs: Any, **kwargs: Any) -> None:
-        self.settings = LapoSettings.parse(sampler_kwargs.lapo)
+        self.config = LapoConfig.parse(sampler_kwargs.lapo)
+        self.response_limit = int(sampler_kwargs.response_limit)
         super().__init__(*args, sampler_kwargs=sampler_kwargs, **kwargs)  # type: ignore[call-arg]
         if trains(sampler_kwargs.val_only, sampler_kwargs.val_before_train):
             self._open_store(sampler_kwargs)
@@ -45,16 +50,18 @@ class _LapoSampling:
         checkpoint = resume_point(
             sampler_kwargs.default_local_dir, sampler_kwargs.resume_mode, sampler_kwargs.resume_from_path
         )
-        self.store = open_store(self.settings, checkpoint)
-        discovery = self.settings.stage == "discovery"
-        note_scope(self.store, self.settings.length.scope)
-        note_settings(self.store, self.settings.discovery if discovery else self.settings.internalization)
-        if not discovery:
-            note_rounding(self.store, self.settings.guidance.rounding)
+        self.store = open_store(self.config, checkpoint)
+        check_scope(self.store, self.config.length.scope)
+        settings = {
+            "response_limit": self.response_limit,
+            "length_scope": self.config.length.scope,
+            "guidance_rounding": self.config.guidance.rounding,
+        }
+        self.store.begin_run(self.config.objective.name, self.config.objective, settings)
         check_tokenizer(self.store, sampler_kwargs.tokenizer_path or sampler_kwargs.model_path)
 
     def sample(self, global_steps: int, partition_id: str, batch_size: int) -> tuple[KVBatchMeta, dict[str, Any]]:
-        """verl's batch with the rewards of Eq. 4 or Eq. 6 in ``rm_scores``; of validation, only lengths are counted."""
+        """verl's batch with the objective's rewards in ``rm_scores``; of validation, only lengths are counted."""
         batch, metrics = super().sample(global_steps, partition_id, batch_size)  # type: ignore[misc]
         if partition_id == "val":
             _count_generated(batch)
@@ -65,13 +72,13 @@ class _LapoSampling:
         return batch, {**metrics, **lapo_metrics}
 
     def _wait_for_next_poll(self, partition_id: str, last_debug_time: float) -> float:
-        """verl's wait, of ``lapo.poll_interval``: verl's own 2 s cost more than a whole step of a small model.
+        """verl's wait, of ``POLL_SECONDS``.
 
         The attribute ``poll_interval`` stays verl's: separate_async with hybrid_rollout takes a step for idle where
         sampling, this hook included, took longer.
         """
         verls_own = self.poll_interval
-        self.poll_interval = self.settings.poll_interval
+        self.poll_interval = POLL_SECONDS
         try:
             return float(super()._wait_for_next_poll(partition_id, last_debug_time))  # type: ignore[misc]
         finally:
@@ -80,22 +87,16 @@ class _LapoSampling:
     def _reward_and_record(self, step: int, batch: KVBatchMeta) -> dict[str, float]:
         data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=FIELDS)
         final_keys = final_outputs(batch.keys)
-        rollouts, masks = _rollouts(batch.keys, data, self.settings.length.scope)
-        sessions = [rollouts[key] for key in final_keys]
-        groups = score_groups(sessions, self.settings)
-        problems = [group.record.problem_id for group in groups]
-        before = self.store.budgets(problems)
-        after = self.store.record_step(
-            self.settings.stage,
-            step,
-            [group.record for group in groups],
-            statistic=self.settings.statistic,
-            on_unsolved=self.settings.discovery.on_unsolved,
-            low=self.settings.discovery.low,
-            high=self.settings.discovery.high,
-        )
-        _write_rewards(batch, masks, session_rewards(final_keys, groups))
-        return step_metrics(groups, sessions, before, after, self.settings)
+        rollouts, masks = _rollouts(batch.keys, data, self.config.length.scope)
+        sampled = Step([rollouts[key] for key in final_keys], self.response_limit)
+        objective, run = self.config.objective, self.config.objective.name
+        memory, before = self.store.memory(run), self.store.budgets([first.problem_id for first in sampled.first])
+        # Before anything is recorded: a reward that cannot be used ends the step, and the store is as it was.
+        rewards = checked_rewards(objective, sampled.groups, memory)
+        after = self.store.record_step(run, step, sampled.records(), objective)
+        scores = sampled.by_rollout(float32_scores(rewards))
+        _write_rewards(batch, masks, dict(zip(map(session_of, final_keys), scores, strict=True)))
+        return step_metrics(sampled, objective, rewards, memory, before, after)
 
 
 class LapoReplayBuffer(_LapoSampling, ReplayBuffer):  # type: ignore[misc]
@@ -127,15 +128,6 @@ def final_outputs(keys: list[str]) -> list[str]:
     return list(last.values())
 
 
-def session_rewards(final_keys: list[str], groups: list[Group]) -> dict[str, float]:
-    """The reward of each session, for all of its outputs."""
-    return {
-        session_of(final_keys[position]): score
-        for group in groups
-        for position, score in zip(group.positions, group.scores.tolist(), strict=True)
-    }
-
-
 def _rollouts(keys: list[str], data: TensorDict, scope: str) -> tuple[dict[str, Rollout], list[torch.Tensor]]:
     masks = list(data["response_mask"].unbind())
     extra_fields, columns = list(data["extra_fields"]), list(data["lapo"])
@@ -145,7 +137,7 @@ def _rollouts(keys: list[str], data: TensorDict, scope: str) -> tuple[dict[str, 
         rollouts[key] = Rollout(
             group=key.split("_")[0],
             problem_id=lapo["problem_id"],
-            budget=lapo["budget"],
+            target=lapo["target"],
             guided=lapo["guided"],
             prompt_budget=lapo["prompt_budget"],
             correct=bool(info["acc"]),

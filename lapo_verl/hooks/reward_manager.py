@@ -13,7 +13,7 @@ from typing import Any
 from verl import DataProto
 from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
-from lapo_verl.config import LapoSettings
+from lapo_verl.config import LapoConfig
 from lapo_verl.data.rows import row_problem_id
 from lapo_verl.guidance.think import think_length
 from lapo_verl.verify import verify
@@ -31,7 +31,7 @@ class LapoRewardManager(RewardManagerBase):  # type: ignore[misc]
         reward_model_tokenizer: Any = None,
     ) -> None:
         super().__init__(config, tokenizer, compute_score)
-        self.settings = LapoSettings.parse(config.lapo)
+        self.settings = LapoConfig.parse(config.lapo)
         self.response_limit = int(config.data.max_response_length)
         if self.settings.verifier == "custom" and not config.reward.custom_reward_function.path:
             raise ValueError("lapo.verifier=custom needs reward.custom_reward_function.path")

@@ -8,6 +8,7 @@ from lapo_verl.objectives.checked import checked_memory, checked_rewards, checke
 from lapo_verl.objectives.fields import Range
 from lapo_verl.objectives.lengths import MaskedLengths, Statistic
 from lapo_verl.objectives.registry import objective, objective_class, objective_names
+from lapo_verl.objectives.signal import float32_scores, has_signal
 
 __all__ = [
     "Groups",
@@ -19,6 +20,8 @@ __all__ = [
     "checked_memory",
     "checked_rewards",
     "checked_targets",
+    "float32_scores",
+    "has_signal",
     "means",
     "objective",
     "objective_class",

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from omegaconf import OmegaConf
 
-from lapo_verl.config import LapoSettings
+from lapo_verl.config import LapoConfig
 from lapo_verl.hooks.checkpoint import Checkpoint, StoreSnapshot, open_store, resume_point, trains
 from lapo_verl.runs.prompt_note import PromptNote, read_note
 from lapo_verl.store import GroupRecord, LengthStore, StoreError
@@ -17,8 +17,8 @@ from lapo_verl.store import GroupRecord, LengthStore, StoreError
 TEMPLATE = {"chat_template": "{{ messages }}"}
 
 
-def settings(folder: Path, stage: str = "discovery", init_from: Path | None = None) -> LapoSettings:
-    return LapoSettings.parse(
+def settings(folder: Path, stage: str = "discovery", init_from: Path | None = None) -> LapoConfig:
+    return LapoConfig.parse(
         {"stage": stage, "store": str(folder / "lapo_store.sqlite"), "init_from": init_from and str(init_from)}
     )
 

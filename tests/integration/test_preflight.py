@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 from tiny_models import QWEN3
 
-from lapo_verl.config import LapoSettings
+from lapo_verl.config import LapoConfig
 from lapo_verl.doctor import preflight
 from lapo_verl.doctor.compose import compose_config
 from lapo_verl.doctor.diagnostic import Finding
@@ -298,7 +298,7 @@ def test_a_resumed_stage_two_keeps_what_it_began_with(overrides: list[str], refu
             (weights / file).touch()
         with LengthStore.open(weights.parents[1] / "lapo_store.sqlite") as store:
             store.record_step("discovery", step, [GroupRecord(f"p{i}", 4, (10,), None) for i in range(8)])
-    begun = LapoSettings(
+    begun = LapoConfig(
         "internalization", store=tmp_path / "s.sqlite", init_from=tmp_path / "runs" / "a" / "global_step_2"
     )
     checkpoint = tmp_path / "checkpoints" / "global_step_5"

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from lapo_verl.config import LapoSettings
+from lapo_verl.config import LapoConfig
 from lapo_verl.doctor import preflight
 from lapo_verl.doctor.compose import compose_config
 from lapo_verl.doctor.custom_code import custom_code_findings, score_function_findings
@@ -69,7 +69,7 @@ def with_overrides(config: str, *overrides: str) -> DictConfig:
 
 def found(config: str, *overrides: str) -> list[Finding]:
     changed = with_overrides(config, *overrides)
-    return list(setting_findings(changed, LapoSettings.parse(changed.lapo)))
+    return list(setting_findings(changed, LapoConfig.parse(changed.lapo)))
 
 
 def test_every_entry_of_the_table_is_tried() -> None:
@@ -127,7 +127,7 @@ def test_every_config_file_that_sets_a_hook_is_compared() -> None:
 
 @pytest.mark.parametrize("config", STAGES)
 def test_each_replaced_hook_is_a_warning(config: str) -> None:
-    stage = LapoSettings.parse(with_overrides(config).lapo).stage
+    stage = LapoConfig.parse(with_overrides(config).lapo).stage
     assert "reward.reward_manager.name" in hooks(stage)
     for key, expected in hooks(stage).items():
         (finding,) = found(config, f"{key}=other")

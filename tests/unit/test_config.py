@@ -3,36 +3,36 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from lapo_verl.config import LapoSettings, SettingsError, check_overrides, known_keys
+from lapo_verl.config import LapoConfig, ConfigError, check_overrides, known_keys
 
 
 def test_null_means_what_compat_says() -> None:
     node = OmegaConf.create({"stage": "internalization", "compat": "reference", "internalization": {"sigma": None}})
-    settings = LapoSettings.parse(node)
+    settings = LapoConfig.parse(node)
     assert settings.internalization.beta == 0.8
     assert settings.internalization.sigma == 120
     assert settings.discovery.degenerate_band == "zero"
 
 
 def test_given_values_win_over_the_preset() -> None:
-    settings = LapoSettings.parse(
+    settings = LapoConfig.parse(
         {"stage": "discovery", "compat": "reference", "discovery": {"degenerate_band": "in_range"}}
     )
     assert settings.discovery.degenerate_band == "in_range"
-    assert LapoSettings.parse({"stage": "discovery", "store": "a/b.sqlite"}).store == Path("a/b.sqlite")
+    assert LapoConfig.parse({"stage": "discovery", "store": "a/b.sqlite"}).store == Path("a/b.sqlite")
 
 
 def test_one_key_sets_what_budgets_are_made_of_in_both_stages() -> None:
-    settings = LapoSettings.parse({"stage": "discovery", "guidance": {"statistic": "mean"}})
+    settings = LapoConfig.parse({"stage": "discovery", "guidance": {"statistic": "mean"}})
     assert (settings.discovery.statistic, settings.internalization.statistic) == ("mean", "mean")
-    settings = LapoSettings.parse(
+    settings = LapoConfig.parse(
         {"stage": "discovery", "guidance": {"statistic": "mean"}, "discovery": {"statistic": "minimum"}}
     )
     assert (settings.discovery.statistic, settings.internalization.statistic) == ("minimum", "mean")
 
 
 def test_prompt_templates_are_the_users_to_add() -> None:
-    settings = LapoSettings.parse({"stage": "discovery", "prompt": "mine", "prompt_templates": {"mine": "{{ x }}"}})
+    settings = LapoConfig.parse({"stage": "discovery", "prompt": "mine", "prompt_templates": {"mine": "{{ x }}"}})
     assert settings.prompt == "mine"
     check_overrides(["+lapo.prompt_templates.mine='{{ x }}'"])
 
@@ -68,13 +68,13 @@ def test_every_key_of_the_base_config_is_known_and_every_known_key_is_there() ->
     ],
 )
 def test_bad_values_are_named(node: dict[str, object], message: str) -> None:
-    with pytest.raises(SettingsError, match=message):
-        LapoSettings.parse(node)
+    with pytest.raises(ConfigError, match=message):
+        LapoConfig.parse(node)
 
 
 def test_mistyped_override_names_the_nearest_key() -> None:
     check_overrides(
         ["lapo.discovery.alpha=1", "data.train_batch_size=4", "--config-name=lapo_discovery", "lapo.store=x"]
     )
-    with pytest.raises(SettingsError, match=r"did you mean lapo\.discovery\.decay\?"):
+    with pytest.raises(ConfigError, match=r"did you mean lapo\.discovery\.decay\?"):
         check_overrides(["+lapo.discovery.decai=3"])

@@ -1,37 +1,37 @@
 import pytest
 
-from lapo_verl.config import GuidanceSettings
+from lapo_verl.config import GuidanceConfig
 from lapo_verl.guidance.sentence import guidance_sentence, prompt_budget, shows_band, visit_is_guided, with_sentence
 
 
 def test_range_names_the_band() -> None:
-    guidance = GuidanceSettings(form="range")
+    guidance = GuidanceConfig(form="range")
     sentence = guidance_sentence(guidance, 250.0, (190.0, 310.0), 4096)
     assert sentence == " I will answer the question with 190 to 310 tokens."
-    assert shows_band(guidance) and shows_band(GuidanceSettings(text=" At most {high}."))
-    assert not shows_band(GuidanceSettings())
+    assert shows_band(guidance) and shows_band(GuidanceConfig(text=" At most {high}."))
+    assert not shows_band(GuidanceConfig())
 
 
 def test_an_unsolved_problem_names_the_limit_or_nothing() -> None:
-    ranged = guidance_sentence(GuidanceSettings(form="range"), None, None, 4096)
+    ranged = guidance_sentence(GuidanceConfig(form="range"), None, None, 4096)
     assert ranged == " I will answer the question with 4096 to 4096 tokens."
-    assert guidance_sentence(GuidanceSettings(), None, None, 4096) == " I will answer the question with 4096 tokens."
-    assert guidance_sentence(GuidanceSettings(unsolved="silent"), None, None, 4096) == ""
+    assert guidance_sentence(GuidanceConfig(), None, None, 4096) == " I will answer the question with 4096 tokens."
+    assert guidance_sentence(GuidanceConfig(unsolved="silent"), None, None, 4096) == ""
 
 
 @pytest.mark.parametrize(
     ("guidance", "budget", "shown"),
     [
-        (GuidanceSettings(), 512.0, 512.0),
-        (GuidanceSettings(), 62.5, 63.0),
-        (GuidanceSettings(rounding=100), 12.0, 100.0),
-        (GuidanceSettings(form="range", rounding=100), 151.0, 200.0),
-        (GuidanceSettings(form="implicit"), 62.5, None),
-        (GuidanceSettings(text=" Be brief."), 62.5, None),
-        (GuidanceSettings(), None, None),
+        (GuidanceConfig(), 512.0, 512.0),
+        (GuidanceConfig(), 62.5, 63.0),
+        (GuidanceConfig(rounding=100), 12.0, 100.0),
+        (GuidanceConfig(form="range", rounding=100), 151.0, 200.0),
+        (GuidanceConfig(form="implicit"), 62.5, None),
+        (GuidanceConfig(text=" Be brief."), 62.5, None),
+        (GuidanceConfig(), None, None),
     ],
 )
-def test_the_number_that_a_prompt_shows(guidance: GuidanceSettings, budget: float | None, shown: float | None) -> None:
+def test_the_number_that_a_prompt_shows(guidance: GuidanceConfig, budget: float | None, shown: float | None) -> None:
     assert prompt_budget(guidance, budget) == shown
     if shown and guidance.form == "exact":
         assert f" {shown:g} " in guidance_sentence(guidance, budget, None, 4096)

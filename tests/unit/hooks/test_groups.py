@@ -3,12 +3,12 @@ from typing import Any
 
 import pytest
 
-from lapo_verl.config import LapoSettings
+from lapo_verl.config import LapoConfig
 from lapo_verl.hooks.groups import Rollout, score_groups, step_metrics
 from lapo_verl.method import DiscoveryConfig, discovery_rewards
 
-DISCOVERY = LapoSettings(stage="discovery")
-INTERNALIZATION = LapoSettings(stage="internalization")
+DISCOVERY = LapoConfig(stage="discovery")
+INTERNALIZATION = LapoConfig(stage="internalization")
 
 
 def rollout(group: str, correct: bool, tokens: int, budget: float | None = None, **more: Any) -> Rollout:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lapo_verl.config import LapoSettings
+from lapo_verl.config import LapoConfig
 from lapo_verl.hooks.groups import Rollout, score_groups, step_metrics
 from lapo_verl.method import (
     DiscoveryConfig,
@@ -89,7 +89,7 @@ def test_internalization(step: Visits, fields: dict[str, Any]) -> None:
 @pytest.mark.parametrize("stage", ["discovery", "internalization"])
 @pytest.mark.parametrize("seed", range(20))
 def test_the_hooks_rewards_and_metrics(stage: Any, seed: int) -> None:
-    draw, stage_settings = random.Random(seed), LapoSettings(stage=stage)
+    draw, stage_settings = random.Random(seed), LapoConfig(stage=stage)
     rollouts: list[Rollout] = []
     for number in range(draw.randint(1, 12)):
         budget = draw.choice([None, draw.randint(1, 4000) / 2])

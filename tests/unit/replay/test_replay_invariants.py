@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from lapo_verl.config import LapoSettings
+from lapo_verl.config import LapoConfig
 from lapo_verl.hooks.groups import Rollout, score_groups, step_metrics
 from lapo_verl.method import (
     DiscoveryConfig,
@@ -202,7 +202,7 @@ def test_budgets_of_stage_two_only_fall_and_the_minimum_is_the_lowest(data: st.D
 def test_metrics_are_those_of_the_training_log(data: st.DataObject, run: ReplaySetting, stage: str) -> None:
     """As ``lapo/...`` reports them for one step of the same rollouts."""
     visits = data.draw(st.lists(st.tuples(st.integers(0, 3), st.lists(st.integers(0, 3000), max_size=9)), min_size=1))
-    lapo = LapoSettings(stage=stage, discovery=run.discovery, internalization=run.internalization)  # type: ignore[arg-type]
+    lapo = LapoConfig(stage=stage, discovery=run.discovery, internalization=run.internalization)  # type: ignore[arg-type]
     rollouts, records = [], []
     for number, (wrong, lengths) in enumerate(visits):
         flags = [True] * len(lengths) + [False] * max(wrong, 1)

@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 
-from lapo_verl.config import LapoSettings
+from lapo_verl.config import LapoConfig
 from lapo_verl.runs.starting_point import StartingPoint, StartingPointError, register_resolver, starting_point
 
 
@@ -66,7 +66,7 @@ def test_the_config_takes_weights_and_store_from_the_one_key(tmp_path: Path) -> 
     config = OmegaConf.create({"lapo": {"stage": "internalization", "init_from": str(tmp_path)}})
     config.path = "${lapo_weights:${lapo.init_from}}"
     assert config.path == str(newest / "actor" / "huggingface")
-    assert LapoSettings.parse(config.lapo).initial_store == newest / "lapo_store.sqlite"
+    assert LapoConfig.parse(config.lapo).initial_store == newest / "lapo_store.sqlite"
     for given, message in (
         (None, "set lapo.init_from to the folder"),
         (str(newest / "lapo_store.sqlite"), "is a store's file, which says nothing of the weights"),
