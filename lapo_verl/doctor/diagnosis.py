@@ -73,6 +73,8 @@ class Facts:
     """What the training would be; None where it could not be found out. Lengths and budgets in tokens.
 
     Attributes:
+        objective: its name and fields.
+        has_hooks: whether LAPO's hooks are in place; the baseline trains without.
         checkpoint: that verl goes on from; None from scratch.
         steps: of training.
         known, solved: training problems that the store knows, and has a budget for.
@@ -82,7 +84,8 @@ class Facts:
     """
 
     config_name: str
-    stage: str | None = None
+    objective: dict[str, Any] | None = None
+    has_hooks: bool = True
     model: str | None = None
     checkpoint: str | None = None
     training: RowFacts | None = None
@@ -148,7 +151,7 @@ def diagnose(request: Request, say: Say = lambda _: None) -> Diagnosis:
         say("checking config, data and store")
         store_is_good = _check(run, diagnosis)
         settings = run.settings
-        diagnosis.findings += saving_warnings(run.config, settings)
+        diagnosis.findings += saving_warnings(run.config)
         OmegaConf.resolve(run.config)  # as verl does before it makes its dataset
         _note_config(run, diagnosis.facts)
         say(f"loading the tokenizer of {run.config.actor_rollout_ref.model.path}")
@@ -156,7 +159,7 @@ def diagnose(request: Request, say: Say = lambda _: None) -> Diagnosis:
         with tempfile.TemporaryDirectory() as folder:
             store = _starting_store(run, Path(folder), store_is_good)
             with store:
-                if settings.stage != "acc_only":
+                if run.has_hooks:
                     _check_store(run, model, store, diagnosis)
             say("making the prompts")
             _show_prompts(request, run, model, store.path, diagnosis)
@@ -220,7 +223,8 @@ def _check_by_verl(run: preflight.Run) -> list[Finding]:
 
 def _note_config(run: preflight.Run, facts: Facts) -> None:
     config, settings = run.config, run.settings
-    facts.stage, facts.length_scope = settings.stage, settings.length.scope
+    facts.objective, facts.has_hooks = settings.objective.config(), run.has_hooks
+    facts.length_scope = settings.length.scope
     facts.model = str(config.actor_rollout_ref.model.path)
     facts.checkpoint = str(run.checkpoint.folder) if run.checkpoint is not None else None
     facts.max_prompt_length = int(config.data.max_prompt_length)
@@ -252,7 +256,7 @@ def _starting_store(run: preflight.Run, folder: Path, is_good: bool) -> LengthSt
     from lapo_verl.hooks.checkpoint import open_store
 
     settings, copy = run.settings, folder / run.settings.store.name
-    if settings.stage == "acc_only" or not is_good:
+    if not run.has_hooks or not is_good:
         return LengthStore.open(copy)
     if settings.store.exists():
         with LengthStore.open(settings.store, read_only=True) as store:
@@ -273,7 +277,7 @@ def _check_store(run: preflight.Run, model: Model, store: LengthStore, diagnosis
     facts.known, facts.solved = len(store.known(problems)), len(budgets)
     facts.budgets = np.percentile(budgets, (10, 50, 90)).tolist() if budgets else None
     messages = [other_tokenizer(store, model.tokenizer_path, tokenizer_fingerprint(model.tokenizer))]
-    if run.settings.stage == "internalization":
+    if run.settings.objective.starts_from_targets:
         facts.store = str(run.store_source[0] if run.checkpoint is None else run.settings.store)
         diagnosis.findings += budget_findings(budgets, int(run.config.data.max_response_length))
         snapshot = checkpoint_store(model.path) if run.checkpoint is None else None

@@ -33,7 +33,7 @@ from lapo_verl.doctor.generation import context_findings, kv_cache_findings
 from lapo_verl.doctor.model_shape import ModelShape, read_model_config
 from lapo_verl.doctor.sweep import check_sweep
 from lapo_verl.doctor.tokenizer_round_trip import check_known_words, check_round_trip
-from lapo_verl.doctor.verl_settings import setting_findings
+from lapo_verl.doctor.verl_settings import has_hooks, setting_findings
 from lapo_verl.runs.checkpoints import SNAPSHOT
 from lapo_verl.runs.starting_point import stage_one_weights, starting_point
 from lapo_verl.store import LengthStore, check_scope
@@ -124,20 +124,25 @@ class Run:
 
     @property
     def store_source(self) -> tuple[Path, str]:
-        """The store that stage 2 starts from, and the key that names it."""
-        if self.settings.initial_store is not None:
-            return self.settings.initial_store, "lapo.init_from"
+        """The store that the run starts from, and the key that names it."""
+        if self.settings.init_from is not None:
+            return starting_point(self.settings.init_from).store, "lapo.init_from"
         return self.settings.store, "lapo.store"
 
     @property
     def earlier_store(self) -> Path | None:
-        """The store that the run goes on from, a checkpoint's or stage 1's; None where it starts an empty one."""
-        if self.settings.stage == "acc_only":
+        """The store that the run goes on from, a checkpoint's or an earlier run's; None where it starts an empty one."""
+        if not self.has_hooks:
             return None
         if self.checkpoint is not None:
             snapshot = self.checkpoint.folder / SNAPSHOT
             return snapshot if snapshot.exists() else self.settings.store
-        return self.store_source[0] if self.settings.stage == "internalization" else None
+        return self.store_source[0] if self.settings.objective.starts_from_targets else None
+
+    @property
+    def has_hooks(self) -> bool:
+        """Whether the run trains with LAPO's hooks; the baseline does not."""
+        return has_hooks(self.config)
 
     def _check_rows(self, path: Path, seen: dict[str, str] | None = None) -> dict[str, int]:
         key = self.config.data.get("prompt_key", "prompt")
@@ -232,8 +237,7 @@ def check_settings(run: Run) -> list[Finding]:
 
 def check_ignored_keys(run: Run) -> Iterable[Finding]:
     """Keys under ``lapo:`` that do nothing in this run."""
-    resumes = run.settings.stage == "internalization" and run.checkpoint is not None
-    return config_warnings(run.config, run.settings, resumes)
+    return config_warnings(run.config, run.settings, run.checkpoint is not None)
 
 
 def check_verl_settings(run: Run) -> Iterable[Finding]:
@@ -302,12 +306,12 @@ def check_writable(run: Run) -> list[Finding]:
 
 
 def check_workers(run: Run) -> list[Finding]:
-    """Stage 2 shows budgets of the moment."""
+    """Prompts show budgets of the moment."""
     workers = int(run.config.data.dataloader_num_workers)
-    if run.settings.stage == "internalization" and workers != 0:
+    if run.settings.objective.names_budget and workers != 0:
         raise PreflightError(
             f"data.dataloader_num_workers={workers}: workers read rows ahead, with budgets "
-            "that are out of date by the time they are shown; stage 2 needs 0"
+            f"that are out of date by the time they are shown; {run.settings.objective.name} needs 0"
         )
     return []
 
@@ -320,10 +324,10 @@ def check_verifier(run: Run) -> list[Finding]:
 
 
 def check_group_size(run: Run) -> list[Finding]:
-    """The band of stage 1 is made of a group."""
-    if run.settings.stage != "discovery" or int(run.config.actor_rollout_ref.rollout.n) > 1:
+    """GRPO compares the rollouts of a group."""
+    if int(run.config.actor_rollout_ref.rollout.n) > 1:
         return []
-    text = "actor_rollout_ref.rollout.n=1: one rollout has no band and GRPO no signal; the paper uses 8"
+    text = "actor_rollout_ref.rollout.n=1: a group of one rollout gives GRPO no signal; the paper uses 8"
     return [Finding("warning", text)]
 
 
@@ -362,7 +366,7 @@ def check_agent_names(run: Run) -> list[Finding]:
     """No row takes another agent loop than the one that it needs."""
     data, guidance = run.config.data, run.settings.guidance
     appended = guidance.place == "inside" and guidance.form != "implicit"
-    guided = run.settings.stage == "internalization" and appended
+    guided = run.settings.objective.names_budget and appended
     loop = str(run.config.actor_rollout_ref.rollout.agent.default_agent_loop)
     return [
         *other_loops("training", agent_names(data_files(data.train_files)), loop, guided),
@@ -388,8 +392,8 @@ def check_length_scope(run: Run) -> Iterable[Finding]:
 
 
 def check_resume(run: Run) -> list[Finding]:
-    """A run that is resumed goes on in its own stage, and on its own problems."""
-    from lapo_verl.hooks.checkpoint import check_stage
+    """A run that is resumed goes on with its own objective, and on its own problems."""
+    from lapo_verl.hooks.checkpoint import check_run
 
     if run.checkpoint is None or not run.trains:
         return []
@@ -397,11 +401,11 @@ def check_resume(run: Run) -> list[Finding]:
     if not source.exists():
         source = run.settings.store
     if not source.exists():
-        if run.settings.stage == "acc_only":
+        if not run.has_hooks:
             return []
         raise PreflightError(f"{run.checkpoint.folder}: has no {SNAPSHOT}, and there is no store {source} either")
     with LengthStore.open(source, read_only=True) as store:
-        check_stage(store, run.settings.stage, run.checkpoint)
+        check_run(store, run.settings.objective, run.checkpoint)
         match = _match(store, run.problems)
     if not run.problems or match.unknown <= run.settings.max_unknown_share:
         return []
@@ -418,7 +422,7 @@ def check_starting_point(run: Run) -> list[Finding]:
 
     A run that is resumed keeps the reference model of the KL term that it began with.
     """
-    if run.settings.stage != "internalization":
+    if not run.settings.objective.starts_from_targets:
         return []
     model, init_from = run.config.actor_rollout_ref.model, run.settings.init_from
     of_stage_one = OmegaConf.is_interpolation(model, "path")
@@ -450,7 +454,8 @@ def _starting_step(checkpoint: Checkpoint | None) -> int | None:
 
 def check_store(run: Run) -> list[Finding]:
     """Stage 2 from scratch needs a store that was made with these problems."""
-    if run.settings.stage != "internalization" or run.checkpoint is not None or not run.trains:
+    objective = run.settings.objective
+    if not objective.starts_from_targets or run.checkpoint is not None or not run.trains:
         return []
     source, key = run.store_source
     if not source.exists():
@@ -462,7 +467,7 @@ def check_store(run: Run) -> list[Finding]:
     if not problems:  # the data files are not local
         return []
     with LengthStore.open(source, read_only=True) as store:
-        match, later = _match(store, problems), store.totals()["steps"]["internalization"]
+        match, later = _match(store, problems), store.totals()["steps"].get(objective.name, 0)
     if match.recorded == 0:
         raise PreflightError(f"{source} ({key}) is empty: stage 1 recorded no step in it")
     if match.unknown > run.settings.max_unknown_share:
@@ -473,7 +478,7 @@ def check_store(run: Run) -> list[Finding]:
         )
     remarks = []
     if later:
-        remarks.append(f"{source}: has {later} steps of stage 2 as well; this run starts from the end of stage 1")
+        remarks.append(f"{source}: has {later} steps of {objective.name} as well; this run starts without them")
     if match.known < len(problems):
         remarks.append(
             f"{source}: knows {match.known} of the {len(problems)} training problems; the others count as unsolved"

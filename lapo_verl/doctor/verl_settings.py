@@ -12,8 +12,8 @@ from lapo_verl.config import LapoConfig
 from lapo_verl.doctor.diagnostic import Finding
 from lapo_verl.paths import hydra_configs
 
-# The config that a stage is trained with.
-STAGE_CONFIGS = {"discovery": "lapo_discovery", "internalization": "lapo_internalization", "acc_only": "acc_only"}
+# The configs whose hooks a run is compared with: with LAPO's hooks, and without.
+WITH_HOOKS, WITHOUT_HOOKS = "length_control", "acc_only"
 # verl's keys that name a class in the place of its own.
 EXTENSION_POINTS = (
     "reward.reward_manager.",
@@ -47,14 +47,19 @@ def _always(value: Any, config: DictConfig, settings: LapoConfig) -> bool:
     return True
 
 
-def _in_a_stage(value: Any, config: DictConfig, settings: LapoConfig) -> bool:
-    return settings.stage != "acc_only"
+def has_hooks(config: DictConfig) -> bool:
+    """Whether the run trains with LAPO's hooks; the baseline (``acc_only``) does not."""
+    return "lapo" in config.data
+
+
+def _under_hooks(value: Any, config: DictConfig, settings: LapoConfig) -> bool:
+    return has_hooks(config)
 
 
 # verl 0.9.1. A value of null or false counts as not set.
 TRAPS = (
-    Trap("algorithm.filter_groups.enable", _in_a_stage, OWN_SAMPLER),
-    Trap("trainer.v1.sampler.sync_refill_failed_groups", _in_a_stage, OWN_SAMPLER),
+    Trap("algorithm.filter_groups.enable", _under_hooks, OWN_SAMPLER),
+    Trap("trainer.v1.sampler.sync_refill_failed_groups", _under_hooks, OWN_SAMPLER),
     Trap(
         "reward.custom_reward_function.path",
         lambda value, config, settings: settings.verifier != "custom",
@@ -72,7 +77,7 @@ TRAPS = (
     ),
     Trap(
         "reward.reward_manager.source",
-        lambda value, config, settings: value == "register" and settings.stage != "acc_only",
+        lambda value, config, settings: value == "register" and has_hooks(config),
         "verl's own reward managers (naive, dapo) do not count tokens, and the length reward would end in a KeyError "
         "at the first step. Leave reward.reward_manager as it is; lapo.verifier says who judges answers",
     ),
@@ -128,7 +133,7 @@ def setting_findings(config: DictConfig, settings: LapoConfig) -> Iterator[Findi
                 trapped.add(key)
                 shown = str(value).lower() if isinstance(value, bool) else value
                 yield Finding(trap.level, f"{key}={shown}: {trap.text}")
-    yield from _replaced_hooks(config, settings, trapped)
+    yield from _replaced_hooks(config, trapped)
 
 
 def uses_lora(config: DictConfig) -> bool:
@@ -137,10 +142,10 @@ def uses_lora(config: DictConfig) -> bool:
     return int(model.lora_rank) > 0 or model.lora_adapter_path is not None
 
 
-def hooks(stage: str) -> dict[str, str]:
-    """{key: LAPO's class} of verl's extension points, as the configs of a stage set them."""
+def hooks(config_name: str) -> dict[str, str]:
+    """{key: LAPO's class} of verl's extension points, as a config of LAPO's sets them."""
     found = {}
-    for key, value in _set_by(STAGE_CONFIGS[stage]).items():
+    for key, value in _set_by(config_name).items():
         if isinstance(value, str) and key.startswith(EXTENSION_POINTS):
             found[key] = value
     return found
@@ -154,13 +159,13 @@ def leaves(prefix: str, node: Any) -> dict[str, Any]:
     return {key: value for name, child in node.items() for key, value in leaves(f"{dotted}{name}", child).items()}
 
 
-def _replaced_hooks(config: DictConfig, settings: LapoConfig, trapped: Collection[str]) -> Iterator[Finding]:
+def _replaced_hooks(config: DictConfig, trapped: Collection[str]) -> Iterator[Finding]:
     """verl works as well with other classes in the place of LAPO's, and LAPO's then do nothing.
 
     Args:
         trapped: keys that the table has named already.
     """
-    expected = hooks(settings.stage)
+    expected = hooks(WITH_HOOKS if has_hooks(config) else WITHOUT_HOOKS)
     for point in EXTENSION_POINTS:
         replaced = {
             key: OmegaConf.select(config, key)

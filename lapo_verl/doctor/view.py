@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import zip_longest
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
 from rich.rule import Rule
@@ -20,11 +20,6 @@ if TYPE_CHECKING:
 GUIDANCE = "black on yellow"
 # Around the guidance, where there is no colour.
 MARKS = ("[[", "]]")
-STAGES = {
-    "discovery": "stage 1, Discovery",
-    "internalization": "stage 2, Internalization",
-    "acc_only": "the baseline: correctness alone",
-}
 SCOPES = {
     "response": "every generated token",
     "think": "generated tokens up to and with </think>",
@@ -72,9 +67,10 @@ def _facts(facts: Facts) -> Table:
 
 
 def _fact_lines(facts: Facts) -> Iterator[tuple[str, str]]:
-    yield "config", facts.config_name + (f": {STAGES[facts.stage]}" if facts.stage else "")
-    if facts.stage is None:
+    yield "config", facts.config_name
+    if facts.objective is None:
         return
+    yield "objective", _objective(facts.objective)
     yield "model", str(facts.model)
     yield "start", f"resumes from {facts.checkpoint}" if facts.checkpoint else "from scratch"
     if facts.training is not None:
@@ -88,10 +84,15 @@ def _fact_lines(facts: Facts) -> Iterator[tuple[str, str]]:
     if facts.known is not None and facts.training is not None and (facts.known or facts.store):
         yield "budgets", _budgets(facts, facts.training.problems)
     if facts.length_scope is not None:
-        counted = "" if facts.stage == "acc_only" else f"|r| counts {SCOPES[facts.length_scope]}; "
+        counted = "" if not facts.has_hooks else f"|r| counts {SCOPES[facts.length_scope]}; "
         yield "lengths", f"{counted}at most {facts.max_response_length} response tokens"
     if facts.estimate is not None:
         yield from estimate_lines(facts.estimate)
+
+
+def _objective(config: Mapping[str, Any]) -> str:
+    fields = ", ".join(f"{name} {value}" for name, value in config.items() if name not in ("name", "path"))
+    return f"{config['name']}{f': {fields}' if fields else ''}"
 
 
 def _rows(split: RowFacts) -> str:
