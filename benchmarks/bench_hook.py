@@ -30,9 +30,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lapo_verl.hooks.groups import Rollout, score_groups, step_metrics
 
 from lapo_verl.config import LapoConfig
-from lapo_verl.hooks.groups import Rollout, score_groups, step_metrics
 from lapo_verl.method import LengthStats, discovery_rewards
 from lapo_verl.store import LengthStore
 

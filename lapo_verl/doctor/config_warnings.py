@@ -95,7 +95,8 @@ def saving_warnings(config: DictConfig) -> Iterator[Finding]:
     if "hf_model" not in saved:
         yield _warning(
             "actor_rollout_ref.actor.checkpoint.save_contents lacks hf_model: a next stage and lapo eval start from "
-            "weights in Hugging Face format, which you would have to make with python -m verl.model_merger; add hf_model to the list"
+            "weights in Hugging Face format, which you would have to make with python -m verl.model_merger; add "
+            "hf_model to the list"
         )
 
 

@@ -150,7 +150,6 @@ def diagnose(request: Request, say: Say = lambda _: None) -> Diagnosis:
         run = preflight.Run(_compose(request, diagnosis))
         say("checking config, data and store")
         store_is_good = _check(run, diagnosis)
-        settings = run.settings
         diagnosis.findings += saving_warnings(run.config)
         OmegaConf.resolve(run.config)  # as verl does before it makes its dataset
         _note_config(run, diagnosis.facts)

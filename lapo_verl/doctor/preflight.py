@@ -131,7 +131,7 @@ class Run:
 
     @property
     def earlier_store(self) -> Path | None:
-        """The store that the run goes on from, a checkpoint's or an earlier run's; None where it starts an empty one."""
+        """The store that the run goes on from, a checkpoint's or an earlier run's; None where it starts with none."""
         if not self.has_hooks:
             return None
         if self.checkpoint is not None:

@@ -27,7 +27,7 @@ from rich.progress import (
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from lapo_verl.files import whole_file
-from lapo_verl.method import guidance_text
+from lapo_verl.guidance import guidance_text
 from lapo_verl.toy.tokenizer import prompt_text
 
 IGNORED = -100

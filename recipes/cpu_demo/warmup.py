@@ -23,7 +23,7 @@ from task import LEVELS, Problem, TraceSettings, draw_problem, draw_problems, dr
 from tokenizer import END, build_tokenizer, prompt_text
 from transformers import PreTrainedTokenizerFast
 
-from lapo_verl.method import guidance_text
+from lapo_verl.guidance import guidance_text
 from lapo_verl.toy.llama import (
     Row,
     TinyLlamaSettings,

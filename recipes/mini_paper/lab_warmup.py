@@ -18,7 +18,7 @@ from lab_task import HARDER_LEVELS, LEVELS, Problem, TraceSettings, draw_problem
 from lab_tokenizer import build_tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from lapo_verl.method import guidance_text
+from lapo_verl.guidance import guidance_text
 from lapo_verl.toy.llama import (
     Row,
     TinyLlamaSettings,

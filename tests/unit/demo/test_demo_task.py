@@ -17,7 +17,7 @@ import tokenizer as demo_tokenizer
 import warmup
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from lapo_verl.method import guidance_text
+from lapo_verl.guidance import guidance_text
 
 TRACE = "3+8=1,wait 3+8=1 ok,1-5=6 let me check: 3+8=1,1-5=6 check again: 3+8=1,1-5=6"
 RESPONSE = TRACE + "</think>\\boxed{6}"

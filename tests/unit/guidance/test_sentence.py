@@ -1,7 +1,14 @@
 import pytest
 
-from lapo_verl.config import GuidanceConfig
-from lapo_verl.guidance.sentence import guidance_sentence, prompt_budget, shows_band, visit_is_guided, with_sentence
+from lapo_verl.guidance.config import GuidanceConfig
+from lapo_verl.guidance.sentence import (
+    guidance_sentence,
+    shown_budget,
+    shows_band,
+    visit_draw,
+    visit_is_guided,
+    with_sentence,
+)
 
 
 def test_range_names_the_band() -> None:
@@ -32,7 +39,7 @@ def test_an_unsolved_problem_names_the_limit_or_nothing() -> None:
     ],
 )
 def test_the_number_that_a_prompt_shows(guidance: GuidanceConfig, budget: float | None, shown: float | None) -> None:
-    assert prompt_budget(guidance, budget) == shown
+    assert shown_budget(guidance, budget) == shown
     if shown and guidance.form == "exact":
         assert f" {shown:g} " in guidance_sentence(guidance, budget, None, 4096)
 
@@ -47,6 +54,16 @@ def test_the_share_is_kept_over_problems_and_over_visits(share: float) -> None:
 
 def test_a_share_of_one_guides_every_visit() -> None:
     assert all(visit_is_guided(f"p{i}", i, 1.0) for i in range(1000))
+
+
+def test_a_visit_draws_a_number_of_its_own_and_always_the_same() -> None:
+    draws = [visit_draw(f"p{i}", 3) for i in range(2000)]
+    assert draws == [visit_draw(f"p{i}", 3) for i in range(2000)]
+    assert min(draws) >= 0 and max(draws) < 1
+    assert sum(draws) / 2000 == pytest.approx(0.5, abs=0.03)
+    # Whether a visit is guided says nothing of what it draws.
+    guided = [draw for i, draw in enumerate(draws) if visit_is_guided(f"p{i}", 3, 0.5)]
+    assert sum(guided) / len(guided) == pytest.approx(0.5, abs=0.05)
 
 
 def test_the_last_user_turn_gets_the_sentence() -> None:

@@ -19,7 +19,7 @@ from lab_measure import KEYWORDS, is_correct, level_rows, skewness
 from lab_tokenizer import build_tokenizer
 from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from lapo_verl.method import guidance_text
+from lapo_verl.guidance import guidance_text
 from lapo_verl.toy.llama import Rollout, sample, train
 from lapo_verl.toy.tokenizer import END, prompt_text
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lapo_verl.hooks.groups import Rollout, score_groups, step_metrics
 
 from lapo_verl.config import LapoConfig
-from lapo_verl.hooks.groups import Rollout, score_groups, step_metrics
 from lapo_verl.method import (
     DiscoveryConfig,
     InternalizationConfig,
