@@ -25,6 +25,10 @@ export VERL_PLATFORM=cpu
 export HF_HUB_OFFLINE=1
 export VERL_FILE_LOGGER_PATH=${VERL_FILE_LOGGER_PATH:-${STAGE_DIR}/metrics.jsonl}
 
+objective=()
+if [ "${CONFIG}" = lapo_discovery ]; then objective=(lapo.objective.decay="${DECAY}"); fi
+if [ "${CONFIG}" = lapo_internalization ]; then objective=(lapo.objective.sigma="${SIGMA}"); fi
+
 mkdir -p "${STAGE_DIR}"
 
 python3 -m verl.trainer.main_ppo \
@@ -43,8 +47,7 @@ python3 -m verl.trainer.main_ppo \
     actor_rollout_ref.actor.checkpoint.save_contents='[model,optimizer,extra,hf_model]' \
     actor_rollout_ref.rollout.n="${ROLLOUTS}" \
     actor_rollout_ref.rollout.temperature=0.7 \
-    lapo.discovery.decay="${DECAY}" \
-    lapo.internalization.sigma="${SIGMA}" \
+    "${objective[@]}" \
     trainer.total_training_steps="${STEPS}" \
     trainer.total_epochs=1000 \
     trainer.save_freq="${STEPS}" \

@@ -6,7 +6,7 @@ import pytest
 from lab_grid import BASE, TABLES, TRAININGS, needed
 
 from lapo_verl.config import check_overrides
-from lapo_verl.method import DiscoveryConfig
+from lapo_verl.objectives import objective
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -28,7 +28,7 @@ def test_overrides_are_keys_that_there_are() -> None:
         check_overrides(training.overrides)
         # A store is rebuilt with what Discovery's budgets depend on, and its rewards do not.
         assert set(training.rebuilt) <= {"statistic", "on_unsolved"}
-        DiscoveryConfig(**dict(training.rebuilt))  # type: ignore[arg-type]
+        objective("discovery", **training.rebuilt)
 
 
 def test_accuracy_alone_is_trained_for_as_long_as_both_stages() -> None:
