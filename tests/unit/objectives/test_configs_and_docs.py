@@ -1,6 +1,7 @@
 """Every objective has a config of its defaults and a row in the docs."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,28 @@ def test_every_field_has_a_comment(name: str) -> None:
     assert all(block.startswith("# ") for block in blocks)
     for field in dataclasses.fields(objective_class(name)):
         assert sum(f"\n{field.name}:" in block for block in blocks) == 1
+
+
+def rows() -> dict[str, list[str]]:
+    """The cells of the docs' table of objectives, by name."""
+    text = (Path(hydra_configs()).parent / "docs" / "objectives.md").read_text()
+    table = text.partition("| Name | Needs |")[2].partition("\n\n")[0]
+    cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in table.split("\n")[2:]]
+    return {row[0].strip("`"): row[1:] for row in cells}
+
+
+def test_every_objective_has_a_row_in_the_docs() -> None:
+    assert sorted(rows()) == objective_names()
+    assert all(len(row) == 4 and all(row[1:]) for row in rows().values())
+
+
+@pytest.mark.parametrize("name", objective_names())
+def test_the_docs_say_what_it_needs(name: str) -> None:
+    scorer = objective(name)
+    needs = {
+        "wrong lengths": scorer.needs_wrong_lengths,
+        "targets": scorer.keeps_targets,
+        "memory": scorer.keeps_memory,
+        "prompt": scorer.names_budget,
+    }
+    assert rows()[name][0] == ", ".join(need for need, wanted in needs.items() if wanted)
