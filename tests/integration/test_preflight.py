@@ -342,6 +342,7 @@ def test_a_store_whose_lengths_count_other_tokens(
     """Stage 2 of a store of stage 1, and a resume."""
     folder = tmp_path / "checkpoints" / "global_step_1"
     of_stage_one = folder / "lapo_store.sqlite"
+    (folder / "actor").mkdir(parents=True)
     with LengthStore.open(of_stage_one, meta={"length.scope": "response"}) as store:
         store.record_step("discovery", 1, [GroupRecord(f"p{i}", 1, (10,)) for i in range(8)])
     changes = [f"lapo.init_from={of_stage_one}"]
