@@ -1,7 +1,7 @@
-"""Settings of all tests."""
+"""What holds for all tests."""
 
 from hypothesis import settings
 
-# A test that takes long on a busy machine is not a failure; speed is measured in benchmarks/.
+# An example that takes long on a busy machine is no fault.
 settings.register_profile("lapo", deadline=None)
 settings.load_profile("lapo")

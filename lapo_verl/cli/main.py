@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lapo_verl.cli.data import data_app
+from lapo_verl.cli.main.data import data_app
 from lapo_verl.console import errors_in_one_line, fail
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -68,7 +68,7 @@ def recipe(
 
     Example: lapo recipe r1_distill_qwen_1.5b -o recipes
     """
-    from lapo_verl.cli.recipe import copy_recipe
+    from lapo_verl.cli.main.recipe import copy_recipe
 
     with errors_in_one_line():
         for folder in copy_recipe(name, output):

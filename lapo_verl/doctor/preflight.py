@@ -384,7 +384,7 @@ def check_score_functions(run: Run) -> Iterable[Finding]:
 def check_length_scope(run: Run) -> Iterable[Finding]:
     """The lengths of a store that the run goes on from count what this run's do."""
     source = run.earlier_store
-    if source is None or not source.exists():
+    if source is None or not source.exists() or not run.trains:
         return []
     with LengthStore.open(source, read_only=True) as store:
         check_scope(store, run.settings.length.scope)

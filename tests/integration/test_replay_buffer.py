@@ -98,6 +98,8 @@ class Buffers:
             "default_local_dir": str(self.folder),
             "resume_mode": "auto",
             "resume_from_path": None,
+            "val_only": False,
+            "val_before_train": True,
         }
         buffer = build(
             mode,
@@ -231,7 +233,7 @@ def test_a_store_that_counts_other_tokens_is_refused(buffers: Buffers, stage: st
         store.record_step("discovery", 1, [GroupRecord("p", 1, (10,))])
     if stage == "discovery":  # a resume
         folder = tmp_path / "global_step_1"
-        folder.mkdir()
+        (folder / "actor").mkdir(parents=True)
         (tmp_path / "of_stage_one.sqlite").rename(folder / "lapo_store.sqlite")
         (tmp_path / "latest_checkpointed_iteration.txt").write_text("1")
     with pytest.raises(StoreError, match=r"lapo\.length\.scope=think, this run has lapo\.length\.scope=response"):

@@ -13,8 +13,8 @@ import pytest
 from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
+from lapo_verl.cli.main.data import data_app
 
-from lapo_verl.cli.data import data_app
 from lapo_verl.data.mixture import draw
 from lapo_verl.data.prepare import Prepared
 from lapo_verl.data.problems import INSTRUCTION, Problem, SourceError
@@ -275,8 +275,6 @@ def test_every_command_has_an_example(command: str, lapo_data: LapoData) -> None
 
 
 def test_lapos_help_loads_nothing_heavy() -> None:
-    code = (
-        "import sys, lapo_verl.cli.main; print(*{'numpy', 'pyarrow', 'datasets', 'torch', 'rich'} & set(sys.modules))"
-    )
+    code = "import sys, lapo_verl.cli.main.main; print(*{'numpy', 'pyarrow', 'datasets', 'torch', 'rich'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert set(done.stdout.split()) <= {"rich"}  # typer's own
