@@ -85,7 +85,7 @@ def main() -> int:
         command = [
             sys.executable,
             "-m",
-            "lapo_verl.cli.main.main",
+            "lapo_verl.cli.main",
             "report",
             f"evaluation={source}",
             "-o",

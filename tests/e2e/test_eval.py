@@ -53,7 +53,7 @@ def evaluated(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Evalu
     pq.write_table(pq.read_table(inputs.heldout), files["held"])
     output = folder / "eval"
     command = [
-        *(sys.executable, "-m", "lapo_verl.cli.main.main", "eval"),
+        *(sys.executable, "-m", "lapo_verl.cli.main", "eval"),
         *("--model", f"lapo_d={training / 'global_step_2'}"),
         *(argument for file in files.values() for argument in ("--data", str(file))),
         *("--n", "2", "--n", "held=3", "--platform", "cpu"),

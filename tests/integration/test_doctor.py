@@ -585,7 +585,7 @@ def test_a_report_without_prompts_can_be_shown() -> None:
 
 def lapo(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "lapo_verl.cli.main.main", "doctor", *arguments],
+        [sys.executable, "-m", "lapo_verl.cli.main", "doctor", *arguments],
         cwd=folder,
         env={**os.environ, "VERL_PLATFORM": "cpu", "HF_HUB_OFFLINE": "1", **environment},
         capture_output=True,

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from lapo_verl.cli.main.main import app
+from lapo_verl.cli.main import app
 from lapo_verl.cli.main.recipe import recipe_names
 from typer.testing import CliRunner
 
@@ -32,7 +32,7 @@ def test_the_demo_without_torch_says_what_it_needs(arguments: list[str], code: i
         "import sys; sys.modules['torch'] = sys.modules['vllm'] = None\n"
         "import importlib.util as util; find = util.find_spec\n"
         "util.find_spec = lambda name, *rest: None if name in ('torch', 'vllm') else find(name, *rest)\n"
-        f"from lapo_verl.cli.main.main import app; app({['demo', *arguments]!r})"
+        f"from lapo_verl.cli.main import app; app({['demo', *arguments]!r})"
     )
     done = subprocess.run([sys.executable, "-c", without], capture_output=True, text=True)
     assert done.returncode == code, done.stderr

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import Result
-from lapo_verl.cli.main.main import app
+from lapo_verl.cli.main import app
 from typer.testing import CliRunner
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from eval_inputs import model_folder
-from lapo_verl.cli.main.main import app
+from lapo_verl.cli.main import app
 from rich.console import Console
 from typer.testing import CliRunner
 

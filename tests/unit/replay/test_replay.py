@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lapo_verl.cli.main.main import app
+from lapo_verl.cli.main import app
 from typer.testing import CliRunner
 
 from lapo_verl.method import DiscoveryConfig, InternalizationConfig
@@ -421,7 +421,7 @@ def test_help_has_an_example() -> None:
 
 def test_neither_verl_nor_torch_is_loaded(store: Path) -> None:
     code = (
-        "import sys; from lapo_verl.cli.main.main import app; app(sys.argv[1:], standalone_mode=False); "
+        "import sys; from lapo_verl.cli.main import app; app(sys.argv[1:], standalone_mode=False); "
         "print([m for m in ('torch', 'verl', 'ray', 'lapo_verl.hooks', 'scipy') if m in sys.modules])"
     )
     command = [sys.executable, "-c", code, "replay", str(store), "--json"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
-from lapo_verl.cli.main.main import app
+from lapo_verl.cli.main import app
 from typer.testing import CliRunner
 
 PICTURES = {

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from lapo_verl.cli.main.main import app
+from lapo_verl.cli.main import app
 from typer.testing import CliRunner
 
 from lapo_verl.store import GroupRecord, LengthStore
