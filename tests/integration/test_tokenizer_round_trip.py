@@ -11,13 +11,13 @@ import pytest
 import tiny_models
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lapo_verl.cli.main import app
 from test_preflight import Refusal, overrides, refusal, rows, write  # noqa: F401
 from tiny_models import LLAMA3, R1_DISTILL_LLAMA, R1_DISTILL_QWEN, TINY_MODELS, TinyModel
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from typer.testing import CliRunner
 
+from lapo_verl.cli.main import app
 from lapo_verl.doctor.compose import compose_config
 from lapo_verl.doctor.preflight import check
 from lapo_verl.doctor.tokenizer_repair import repair_tokenizer

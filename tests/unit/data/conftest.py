@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import Result
-from lapo_verl.cli.main import app
 from typer.testing import CliRunner
+
+from lapo_verl.cli.main import app
 
 
 @pytest.fixture

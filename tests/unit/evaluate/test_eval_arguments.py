@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 from eval_inputs import model_folder
-from lapo_verl.cli.main import app
 from rich.console import Console
 from typer.testing import CliRunner
 
+from lapo_verl.cli.main import app
 from lapo_verl.evaluate import EvalError, EvalSettings
 from lapo_verl.evaluate.arguments import conflict_lengths, counts, named_files, named_models
 from lapo_verl.evaluate.evaluation import Result

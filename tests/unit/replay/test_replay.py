@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lapo_verl.cli.main import app
 from typer.testing import CliRunner
 
+from lapo_verl.cli.main import app
 from lapo_verl.method import DiscoveryConfig, InternalizationConfig
 from lapo_verl.replay.command import check_rewards, compare, read_source, run_replay
 from lapo_verl.replay.measure import Replay

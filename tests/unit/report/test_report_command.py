@@ -7,8 +7,9 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
-from lapo_verl.cli.main import app
 from typer.testing import CliRunner
+
+from lapo_verl.cli.main import app
 
 PICTURES = {
     "adherence.png",

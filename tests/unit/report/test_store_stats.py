@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from lapo_verl.cli.main import app
 from typer.testing import CliRunner
 
+from lapo_verl.cli.main import app
 from lapo_verl.store import GroupRecord, LengthStore
 
 
