@@ -67,6 +67,7 @@ class Numbers:
     adherence: dict[str, dict[int, dict[str, float]]] = field(default_factory=dict)
     visits: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     budgets: dict[str, dict[str, list[Record]]] = field(default_factory=dict)
+    store_runs: dict[str, list[str]] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -246,12 +247,14 @@ def _put_store(numbers: Numbers, run: Run) -> None:
                 problem: store.history(problem) for problem in dict.fromkeys((*numbers.options.problems, *ids))
             }
             found = adherence(store)
+            runs = [each.name for each in store.runs()]
     except StoreError as error:
         numbers.left_out.append(f"{run.name}: {error}")
         return
     budgets = {problem: records for problem, records in histories.items() if records}
     if budgets:
         numbers.budgets[run.name] = budgets
+        numbers.store_runs[run.name] = runs
     if found.visits:
         numbers.visits[run.name] = found.visits
     if found.steps and not numbers.adherence.get(run.name):

@@ -264,15 +264,23 @@ def draw_adherence(
     _save(figure, path)
 
 
-def draw_budgets(problems: Mapping[str, Sequence[Record]], path: Path, title: str) -> None:
+def _run_begins(runs: Sequence[str], records: Sequence[Record]) -> dict[str, int]:
+    """{run: steps that are shown of all runs before it}."""
+    begins, total = {}, 0
+    for run in runs:
+        begins[run] = total
+        total += max((record.step for record in records if record.run == run), default=0)
+    return begins
+
+
+def draw_budgets(problems: Mapping[str, Sequence[Record]], runs: Sequence[str], path: Path, title: str) -> None:
     """Each problem's budget and correct rollouts over its visits; one panel a problem.
 
     Args:
-        problems: {problem id: its records, oldest first}. Steps of the second stage follow those of the first.
+        problems: {problem id: its records, oldest first}.
+        runs: that the store recorded, in the order of training; the steps of one follow those of the one before.
     """
-    first_stage = [r.step for records in problems.values() for r in records if r.stage == "discovery"]
-    border = max(first_stage, default=0)
-    second = any(record.stage == "internalization" for records in problems.values() for record in records)
+    begins = _run_begins(runs, [record for records in problems.values() for record in records])
     columns = min(PANELS_A_ROW, len(problems))
     rows = -(-len(problems) // columns)
     figure, grid = plt.subplots(
@@ -281,22 +289,23 @@ def draw_budgets(problems: Mapping[str, Sequence[Record]], path: Path, title: st
     for axes in grid.flat[len(problems) :]:
         axes.set_visible(False)
     for axes, (problem, records) in zip(grid.flat, problems.items(), strict=False):
-        places = [record.step + (0 if record.stage == "discovery" else border) for record in records]
+        places = [begins[record.run] + record.step for record in records]
         dots = [(place, length) for place, r in zip(places, records, strict=True) for length in r.correct_lengths]
         axes.plot([x for x, _ in dots], [y for _, y in dots], ".", color=COLOURS[0], alpha=0.6, label="correct rollout")
-        budgets = [np.nan if record.budget_after is None else record.budget_after for record in records]
+        budgets = [np.nan if record.target is None else record.target for record in records]
         axes.step(
             places, budgets, where="post", marker="s", markersize=4, color=COLOURS[1], label="budget after the visit"
         )
-        if border and second:
-            axes.axvline(border + 0.5, color="black", linestyle=":", linewidth=1, label="second stage begins")
+        for run, begin in begins.items():
+            if begin:
+                axes.axvline(begin + 0.5, color="black", linestyle=":", linewidth=1, label=f"{run} begins")
         axes.set_title(_name(problem), fontsize=9)
         axes.set_ylim(bottom=0)
         _whole_steps(axes)
     for axes in grid[:, 0]:
         axes.set_ylabel("tokens")
     for position in range(max(0, len(problems) - columns), len(problems)):
-        grid.flat[position].set_xlabel("training step, both stages" if border and second else "training step")
+        grid.flat[position].set_xlabel("training step, one run after the other" if len(begins) > 1 else "training step")
         grid.flat[position].tick_params(labelbottom=True)
     figure.suptitle(title)
     _save(figure, path, _legend_below(figure))

@@ -270,7 +270,7 @@ def _budgets(numbers: Numbers, folder: Path) -> Iterator[Table | Picture]:
         numbers.left_out.append("Budgets over time: no run has a length store with records")
     for run, problems in numbers.budgets.items():
         path = folder / f"budgets_{_slug(run, [each.name for each in numbers.runs])}.png"
-        pictures.draw_budgets(problems, path, f"Budgets over time: {run}")
+        pictures.draw_budgets(problems, numbers.store_runs[run], path, f"Budgets over time: {run}")
         yield Picture(
             path,
             f"{run}: budget M(q) of the problems whose budget changed most, and of those asked for, with the tokens of "
@@ -278,7 +278,7 @@ def _budgets(numbers: Numbers, folder: Path) -> Iterator[Table | Picture]:
         )
         rows = []
         for problem, records in problems.items():
-            known = [record.budget_after for record in records if record.budget_after is not None]
+            known = [record.target for record in records if record.target is not None]
             first, last = (known[0], known[-1]) if known else (None, None)
             change = None if first is None or last is None else last - first
             rows.append([problem, str(len(records)), _number(first), _number(last), _number(change, sign=True)])

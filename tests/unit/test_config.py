@@ -5,7 +5,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from lapo_verl.config import ConfigError, LapoConfig, check_overrides, known_keys
-from lapo_verl.objectives import objective, objective_names
+from lapo_verl.objectives import objective
 
 CONFIGS = Path(__file__).parents[2] / "hydra_configs"
 DISCOVERY = {"objective": {"name": "discovery"}}
@@ -36,12 +36,6 @@ def test_the_base_config_has_the_defaults_of_the_code() -> None:
     base: Any = OmegaConf.to_container(OmegaConf.load(CONFIGS / "lapo_base.yaml").lapo, resolve=False)
     by_file = LapoConfig.parse({**base, **DISCOVERY, "store": "lapo_store.sqlite", "prompt_templates": {}})
     assert by_file == LapoConfig.parse(DISCOVERY)
-
-
-@pytest.mark.parametrize("name", objective_names())
-def test_every_objective_has_a_config_with_the_defaults_of_the_code(name: str) -> None:
-    values: Any = OmegaConf.to_container(OmegaConf.load(CONFIGS / "objective" / f"{name}.yaml"))
-    assert values == objective(name).config()
 
 
 def test_the_reference_preset_has_values_that_the_objective_takes() -> None:
