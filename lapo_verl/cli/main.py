@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lapo_verl.cli.main.data import data_app
+from lapo_verl.cli.data import data_app
 from lapo_verl.console import errors_in_one_line, fail
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -45,6 +45,7 @@ def demo(
     Example: lapo demo --fast
     """
     import importlib.util
+    import os
     import subprocess
     import sys
 
@@ -56,7 +57,9 @@ def demo(
         fail(RuntimeError(f"{needed}. In a checkout, `make demo` installs what it needs and runs it"))
     command = [sys.executable, str(recipes() / "cpu_demo" / "demo.py"), "--output", str(output)]
     command += ["--fast"] * fast + ["--retrain"] * retrain
-    raise typer.Exit(subprocess.run(command).returncode)
+    # What the recipes share is the package recipes/toy.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(recipes()), os.environ.get("PYTHONPATH", "")])}
+    raise typer.Exit(subprocess.run(command, env=environment).returncode)
 
 
 @app.command()
@@ -68,7 +71,7 @@ def recipe(
 
     Example: lapo recipe r1_distill_qwen_1.5b -o recipes
     """
-    from lapo_verl.cli.main.recipe import copy_recipe
+    from lapo_verl.cli.recipe import copy_recipe
 
     with errors_in_one_line():
         for folder in copy_recipe(name, output):

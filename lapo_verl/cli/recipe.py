@@ -19,7 +19,7 @@ def recipe_names() -> list[str]:
 
 
 def copy_recipe(name: str, output: Path) -> list[Path]:
-    """Copy a recipe to ``output``, and beside it those whose scripts it runs.
+    """Copy a recipe to ``output``, and beside it what it runs or imports.
 
     Returns:
         The new folders, each named after its recipe.
@@ -41,4 +41,8 @@ def copy_recipe(name: str, output: Path) -> list[Path]:
 def _run_by(name: str) -> list[str]:
     """The recipes whose scripts the script of this one runs, as in ``../cpu_demo/run_stage.sh``."""
     scripts = [script.read_text(encoding="utf-8") for script in (recipes() / name).glob("*.sh")]
-    return sorted({other for script in scripts for other in re.findall(r"\.\./([\w.]+)/\w+\.sh", script)})
+    others = {other for script in scripts for other in re.findall(r"\.\./([\w.]+)/\w+\.sh", script)}
+    # What recipes share is imported from the folder beside them.
+    if any("from toy" in file.read_text(encoding="utf-8") for file in (recipes() / name).glob("*.py")):
+        others.add("toy")
+    return sorted(others)

@@ -1,6 +1,6 @@
 """Measures the base model on the held-out problems, by plain torch: accuracy, lengths, guidance followed.
 
-    python measure_base.py --model outputs/demo/base_model --data outputs/demo/heldout.parquet
+    PYTHONPATH=.. python measure_base.py --model outputs/demo/base_model --data outputs/demo/heldout.parquet
 
 What the demo needs of its base: right often but not always, lengths of one problem that differ widely,
 hardly any response truncated, and lengths that follow a budget where one is shown.
@@ -19,10 +19,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from task import boxed_answer
+from toy.llama import Rollout, by_level, sample
 from transformers import AutoTokenizer, LlamaForCausalLM
 from warmup import RESPONSE_LIMIT
-
-from lapo_verl.toy.llama import Rollout, by_level, sample
 
 
 def load_problems(path: Path) -> list[dict[str, Any]]:

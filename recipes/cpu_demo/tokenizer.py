@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from toy import tokenizer as toy_tokenizer
+from toy.tokenizer import END, PAD, prompt_text
 from transformers import PreTrainedTokenizerFast
-
-from lapo_verl.toy import tokenizer as toy_tokenizer
-from lapo_verl.toy.tokenizer import END, PAD, prompt_text
 
 __all__ = ["END", "PAD", "build_tokenizer", "prompt_text"]
 

@@ -1,8 +1,8 @@
 """The demo's base model and data: problems, supervised warm-up, parquet files for verl.
 
-    python warmup.py --output outputs/demo               # the shipped base model and the data, in seconds
-    python warmup.py --output outputs/demo --retrain     # trains the base model anew
-    python measure_base.py --model outputs/demo/base_model    # accuracy, lengths, obedience to the guidance
+    PYTHONPATH=.. python warmup.py --output outputs/demo               # the shipped base model and the data, in seconds
+    PYTHONPATH=.. python warmup.py --output outputs/demo --retrain     # trains the base model anew
+    PYTHONPATH=.. python measure_base.py --model outputs/demo/base_model    # accuracy, lengths, obedience to the guidance
 
 The base is a Llama of 0.6 M parameters, trained on traces that differ much in length (``task.py``). In a
 part of the rows the prompt ends in LAPO's guidance sentence with the trace's own length: without it, stage 2
@@ -21,10 +21,7 @@ from pathlib import Path
 import torch
 from task import LEVELS, Problem, TraceSettings, draw_problem, draw_problems, draw_trace, hard_cells
 from tokenizer import END, build_tokenizer, prompt_text
-from transformers import PreTrainedTokenizerFast
-
-from lapo_verl.guidance import guidance_text
-from lapo_verl.toy.llama import (
+from toy.llama import (
     Row,
     TinyLlamaSettings,
     is_trained,
@@ -32,6 +29,9 @@ from lapo_verl.toy.llama import (
     write_folder,
     write_problems,
 )
+from transformers import PreTrainedTokenizerFast
+
+from lapo_verl.guidance import guidance_text
 
 SHIPPED_MODEL = Path(__file__).parent / "base_model"
 # Response tokens. By measure_base.py, 0.4 % of the base's responses are longer at T = 1.0, none at T = 0.6; were

@@ -1,6 +1,6 @@
 """Measures the laboratory's base by plain torch, and says whether what issue (a) to (e) asks of the task holds.
 
-    python lab_measure.py --model outputs/paper/base_model --data outputs/paper
+    PYTHONPATH=.. python lab_measure.py --model outputs/paper/base_model --data outputs/paper
 
 Validation and training problems only; the test split is not opened. Prints Markdown tables, as ``base.md`` has them.
 
@@ -36,9 +36,8 @@ from lab_task import (
 )
 from lab_warmup import RESPONSE_LIMIT
 from rich.progress import track
+from toy.llama import Rollout, by_level, sample
 from transformers import AutoTokenizer, LlamaForCausalLM
-
-from lapo_verl.toy.llama import Rollout, by_level, sample
 
 BUDGETS = (35, 50, 65, 80, 110, 160)
 KEYWORDS = {

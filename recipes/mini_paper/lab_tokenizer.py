@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from lab_task import LETTERS, STYLES
+from toy import tokenizer as toy_tokenizer
 from transformers import PreTrainedTokenizerFast
-
-from lapo_verl.toy import tokenizer as toy_tokenizer
 
 SYMBOLS = "*=;:?,.} "
 # With the space in front, as in the texts; a letter may follow a digit or a word.

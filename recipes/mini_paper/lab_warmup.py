@@ -16,10 +16,7 @@ from pathlib import Path
 import torch
 from lab_task import HARDER_LEVELS, LEVELS, Problem, TraceSettings, draw_problem, draw_problems, draw_trace
 from lab_tokenizer import build_tokenizer
-from transformers import PreTrainedTokenizerFast
-
-from lapo_verl.guidance import guidance_text
-from lapo_verl.toy.llama import (
+from toy.llama import (
     Row,
     TinyLlamaSettings,
     is_trained,
@@ -27,7 +24,10 @@ from lapo_verl.toy.llama import (
     write_folder,
     write_problems,
 )
-from lapo_verl.toy.tokenizer import END, prompt_text
+from toy.tokenizer import END, prompt_text
+from transformers import PreTrainedTokenizerFast
+
+from lapo_verl.guidance import guidance_text
 
 SHIPPED_MODEL = Path(__file__).parent / "base_model"
 # Response tokens.

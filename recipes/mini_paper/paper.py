@@ -1,8 +1,8 @@
 """The paper in miniature: trains and evaluates every row of its tables on a toy task, and writes the results.
 
-    python paper.py                                  # everything: one night on two cores
-    python paper.py --tables table1 --seeds 1        # one seed of Table 1: about an hour
-    python paper.py --report                         # only writes the results of what is there
+    PYTHONPATH=.. python paper.py                                  # everything: one night on two cores
+    PYTHONPATH=.. python paper.py --tables table1 --seeds 1        # one seed of Table 1: about an hour
+    PYTHONPATH=.. python paper.py --report                         # only writes the results of what is there
 
 A training that is kept in ``results/cells`` is not done again, wherever it was made; one that was cut short goes on
 from its checkpoint.

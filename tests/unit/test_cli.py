@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from lapo_verl.cli.main.recipe import recipe_names
 from typer.testing import CliRunner
 
 from lapo_verl import __version__
 from lapo_verl.cli.main import app
+from lapo_verl.cli.recipe import recipe_names
 from lapo_verl.paths import recipes
 
 ROOT = Path(__file__).resolve().parents[2]

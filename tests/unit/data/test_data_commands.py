@@ -13,8 +13,8 @@ import pytest
 from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
-from lapo_verl.cli.main.data import data_app
 
+from lapo_verl.cli.data import data_app
 from lapo_verl.data.mixture import draw
 from lapo_verl.data.prepare import Prepared
 from lapo_verl.data.problems import INSTRUCTION, Problem, SourceError

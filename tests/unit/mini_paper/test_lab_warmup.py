@@ -17,11 +17,11 @@ import lab_warmup
 import torch
 from lab_measure import KEYWORDS, is_correct, level_rows, skewness
 from lab_tokenizer import build_tokenizer
+from toy.llama import Rollout, sample, train
+from toy.tokenizer import END, prompt_text
 from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from lapo_verl.guidance import guidance_text
-from lapo_verl.toy.llama import Rollout, sample, train
-from lapo_verl.toy.tokenizer import END, prompt_text
 
 # More threads than one cost a model of this size more than they bring, many times over on a busy machine.
 torch.set_num_threads(1)

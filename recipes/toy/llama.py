@@ -28,7 +28,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from lapo_verl.files import whole_file
 from lapo_verl.guidance import guidance_text
-from lapo_verl.toy.tokenizer import prompt_text
+from toy.tokenizer import prompt_text
 
 IGNORED = -100
 

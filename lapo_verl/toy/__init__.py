@@ -1,1 +1,0 @@
-"""Toy models and their trainings: what the recipes for a CPU share."""
