@@ -2,7 +2,7 @@
 
     PYTHONPATH=.. python warmup.py --output outputs/demo               # the shipped base model and the data, in seconds
     PYTHONPATH=.. python warmup.py --output outputs/demo --retrain     # trains the base model anew
-    PYTHONPATH=.. python measure_base.py --model outputs/demo/base_model    # accuracy, lengths, obedience to the guidance
+    PYTHONPATH=.. python measure_base.py --model outputs/demo/base_model   # accuracy, lengths, obedience
 
 The base is a Llama of 0.6 M parameters, trained on traces that differ much in length (``task.py``). In a
 part of the rows the prompt ends in LAPO's guidance sentence with the trace's own length: without it, stage 2
