@@ -258,7 +258,7 @@ def _root(value: Any, degree: Any) -> Any:
         if value < 0 and n % 2:
             return -_root(-value, degree)
         parts = (value.numerator, value.denominator)
-        roots = [int(_mp().nint(_mp().root(abs(part), n))) for part in parts]
+        roots = [math.isqrt(abs(x)) if n == 2 else int(_mp().nint(_mp().root(abs(x), n))) for x in parts]
         if value >= 0 and all(root**n == part for root, part in zip(roots, parts, strict=True)):
             return Fraction(*roots)
     return _mp().root(_inexact(value), n)

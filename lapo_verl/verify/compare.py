@@ -161,6 +161,7 @@ def settle(answer: str, truth: str, depth: int = 0) -> bool | None:
     return pair if isinstance(pair, bool) else settle_bodies(*pair, depth)
 
 
+@lru_cache(maxsize=16384)
 def settle_bodies(answer: str, truth: str, depth: int = 0) -> bool | None:
     """``settle`` for two texts that have no left side to be taken off."""
     if not answer or not truth:

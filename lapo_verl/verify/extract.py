@@ -37,12 +37,10 @@ def final_answer(response: str, forms: Sequence[Form] = ("boxed",)) -> str | Non
     text = response[response.rfind(_THINK_END) + len(_THINK_END) :] if _THINK_END in response else response
     for form in forms:
         if form == "boxed":
-            start = _last_box(text)
-            if start is not None:
+            if (start := _last_box(text)) is not None:
                 return _closed(text, start)
         elif form == "hash":
-            mark = text.rfind("####")
-            if mark >= 0:
+            if (mark := text.rfind("####")) >= 0:
                 return _clean(text[mark:].lstrip("#").lstrip(" \t").split("\n", 1)[0])
         elif form == "sentence":
             tail = text[-MAX_TAIL_CHARS:]

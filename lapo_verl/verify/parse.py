@@ -137,8 +137,6 @@ AND: Final = re.compile(r",? ?(?:\\text ?\{ ?(?:,? ?(?:and|or)|,) ?\}|(?<![A-Za-
 _SPACES: Final = re.compile(r"[\s.,!'\N{RIGHT SINGLE QUOTATION MARK}-]+")
 _GROUP_ENDS: Final = {"(": (")", "]"), "[": ("]", ")"), "\\{": ("\\}",)}
 _THOUSANDS: Final = re.compile(r"[+-]?(?:\\dollar ?|€|£)?[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])[^,]*")
-
-
 _SEMICOLONS: Final = separators(";")
 _PLUS_MINUS: Final = re.compile(r"\\(?:pm|mp)(?![A-Za-z])")
 _TEXT_LIST: Final = re.compile(r"[A-Za-z0-9]{1,4}(?:(?:, ?(?:and |or )?| and | or )[A-Za-z0-9]{1,4})+")

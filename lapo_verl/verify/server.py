@@ -74,8 +74,7 @@ def serve() -> None:
 
 
 def _child(answer: str, truth: str, limit_s: float, replies: int) -> int:
-    process = os.fork()
-    if process:
+    if process := os.fork():
         return process
     try:
         os.close(0)
@@ -116,10 +115,9 @@ def _parse(text: str) -> Any:
 
 def _says_something(truth: Any) -> bool:
     """Whether an inequality holds for some numbers and not for all: all others are the same set."""
-    from sympy import S
-    from sympy.core.relational import Relational
+    from sympy import Rel, S
 
-    return not isinstance(truth, Relational) or truth.as_set() not in (S.EmptySet, S.Reals)
+    return not isinstance(truth, Rel) or truth.as_set() not in (S.EmptySet, S.Reals)
 
 
 def _far_apart(a: Any, b: Any) -> bool:

@@ -56,7 +56,7 @@ def unboxed(ground_truth: str) -> str:
 
 def is_missing(text: str) -> bool:
     """Whether the normalized text is NaN, "not a number": a value that is missing and equals nothing."""
-    return without_text_marks(text).casefold() == "nan"
+    return "nan" in text.lower() and without_text_marks(text).lower() == "nan"
 
 
 class _Flaw(Exception):
@@ -92,7 +92,6 @@ _COMMANDS: Final = {
     "layout": "rm bf it sf tt hline nolimits lVert rVert Vert displaylimits scriptstyle therefore because not",
 }
 _NEEDS: Final = {name: needs for needs, names in _COMMANDS.items() for name in names.split()}
-_WITH_TWO_ARGUMENTS: Final = ("frac", "binom", "stackrel", "overset", "underset")
 _MAY_COME_FIRST: Final = "< > le ge ne ll gg approx sim in notin to rightarrow Rightarrow"
 
 _TOKEN: Final = re.compile(
@@ -191,7 +190,7 @@ class _Form:
                 self.at += 1
                 self._sequence(("]",))
                 self.at += 1
-            for _ in range(2 if name in _WITH_TWO_ARGUMENTS else 1):
+            for _ in range(2 if name in ("frac", "binom", "stackrel", "overset", "underset") else 1):
                 self._argument(token)
         elif kind == "nothing":  # the left side of {}_nC_k
             pass

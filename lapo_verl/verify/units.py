@@ -25,9 +25,8 @@ _UNITS: Final = """
 _UNIT_NAME: Final = {
     spelling: names[0] for names in (unit.strip().split(", ") for unit in _UNITS.split("|")) for spelling in names
 }
-_SYMBOL_UNIT: Final = {"\\dollar": "dollar", "€": "euro", "£": "pound sterling", "\\degree": "degree"} | {
-    symbol: _UNIT_NAME[symbol] for symbol in "¢¥₹"
-}
+_SYMBOL_UNIT: Final = dict(zip("¢¥₹€£", ("cent", "yen", "rupee", "euro", "pound sterling"), strict=True))
+_SYMBOL_UNIT.update({"\\dollar": "dollar", "\\degree": "degree"})
 # Words that change the value, so they are no unit: "5 million", "5 or more", "5 times".
 _NO_UNIT: Final = """
         hundred thousand million billion trillion dozen half third quarter times plus minus over squared cubed or and

@@ -90,15 +90,17 @@ class Buffers:
         self.folder, self.model = folder, model
         self.made: list[LapoReplayBuffer | LapoReplayBufferAsync] = []
 
-    def __call__(self, mode: str = "sync", **lapo: Any) -> LapoReplayBuffer | LapoReplayBufferAsync:
+    def __call__(
+        self, mode: str = "sync", val_only: bool = False, resume_mode: str = "auto", **lapo: Any
+    ) -> LapoReplayBuffer | LapoReplayBufferAsync:
         sampler_kwargs = {
             "lapo": {"stage": "discovery", "store": str(self.folder / "store.sqlite"), **lapo},
             "model_path": str(self.model),
             "tokenizer_path": None,
             "default_local_dir": str(self.folder),
-            "resume_mode": "auto",
+            "resume_mode": resume_mode,
             "resume_from_path": None,
-            "val_only": False,
+            "val_only": val_only,
             "val_before_train": True,
         }
         buffer = build(
@@ -109,7 +111,8 @@ class Buffers:
             sampler_kwargs=OmegaConf.create(sampler_kwargs),
             refill_fn=lambda count: None,
         )
-        self.made.append(buffer)
+        if not val_only:
+            self.made.append(buffer)
         return buffer
 
 
@@ -242,3 +245,14 @@ def test_a_store_that_counts_other_tokens_is_refused(buffers: Buffers, stage: st
 
 def test_a_run_notes_what_its_lengths_count(buffers: Buffers) -> None:
     assert buffers(length={"scope": "think"}).store.meta["length.scope"] == "think"
+
+
+def test_a_run_that_only_validates_leaves_the_store_as_it_is(buffers: Buffers, tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    with LengthStore.open(path) as store:
+        store.record_step("discovery", 1, [GroupRecord("p", 2, (10,))])
+    before, files = path.read_bytes(), sorted(tmp_path.iterdir())
+    for mode in ("sync", "colocate_async"):
+        buffer = buffers(mode, val_only=True, resume_mode="disable")
+        assert not hasattr(buffer, "store")
+    assert (path.read_bytes(), sorted(tmp_path.iterdir())) == (before, files)

@@ -129,7 +129,11 @@ def test_hostile_to_a_formula(truth: str) -> None:
 
 
 def test_the_next_answer_is_not_late() -> None:
-    verify(boxed("\\int_0^{1} x^{x^{x^{x}}} dx"), "42", 0.3)
-    begin = time.monotonic()
-    assert is_correct(boxed("\\sum_{k=1}^{n} k"), "\\frac{n(n+1)}{2}")
-    assert time.monotonic() - begin < 1.0
+    """Tried up to three times, as above; a server that has to start anew is late by seconds every time."""
+    for low in (-1, 0, 1):
+        verify(boxed("\\int_0^{1} x^{x^{x^{x}}} dx"), f"42{low}", 0.3)
+        begin = time.monotonic()
+        assert is_correct(boxed(f"({low},2)\\cup(2,3)"), f"({low},3)\\setminus\\{{2\\}}", 60.0)
+        if time.monotonic() - begin < 1.0:
+            return
+    pytest.fail("each answer after a hanging one took a second and more")
