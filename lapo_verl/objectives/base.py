@@ -28,9 +28,11 @@ class Objective(ABC):
 
     Attributes:
         needs_wrong_lengths: whether the length of a wrong rollout changes a result of this objective.
+        starts_from_targets: whether it needs the targets that an earlier run has found.
     """
 
     needs_wrong_lengths: ClassVar[bool] = False
+    starts_from_targets: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -13,7 +13,7 @@ n is the group's own statistic, whatever the prompt named: the response limit wo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 
@@ -36,6 +36,8 @@ class Internalization(Objective):
     >>> Internalization().rewards(groups).round(3).tolist(), Internalization().update(groups).tolist()
     ([[1.7, 1.425, 0.0]], [500.0])
     """
+
+    starts_from_targets: ClassVar[bool] = True
 
     beta: Annotated[float, Range(at_least=0)] = 0.7
     sigma: Annotated[float, Range(above=0)] = 120

@@ -11,39 +11,34 @@ import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from lapo_verl.method import LengthStats, discovery_budget, update_budget
-from lapo_verl.store import schema, snapshot, whole
+from lapo_verl.objectives import Memory, Objective
+from lapo_verl.store import runs, schema, snapshot, steps, whole
 from lapo_verl.store.errors import StoreDamagedError, StoreError, explained
 from lapo_verl.store.lock import WriterLock
-from lapo_verl.store.records import (
-    STAGES,
-    GroupRecord,
-    Record,
-    pack_lengths,
-    stage_number,
-    unpack_lengths,
-)
+from lapo_verl.store.records import GroupRecord, Record, lengths_of_correct, unpack
+from lapo_verl.store.runs import Run
 
 BUDGET_PERCENTILES = (0, 10, 25, 50, 75, 90, 100)
 # Writes between two times that the -wal is folded into the main file: a few megabytes of steps.
 WRITES_A_FOLD = 8
 
-_RECORD_COLUMNS = (
-    "problem_id, stage, step, n, correct_lengths, low, high, median, mean, minimum, budget_shown, budget_after"
+# A run that is missing is found out when the row is read.
+_RECORDS = (
+    "SELECT record, problem_id, name, step, n, lengths, correct, prompt_budget, target"
+    " FROM records r LEFT JOIN runs ON runs.run = r.run"
 )
 
 _CHECKSUMS = "SELECT record, checksum FROM records WHERE record > ? ORDER BY record LIMIT 10000"
 
 
 class LengthStore:
-    """What is known of every problem's length, in one SQLite file; made by ``LengthStore.open``.
+    """What is known of every problem's lengths, in one SQLite file; made by ``LengthStore.open``.
 
     One process writes, any number on the same host read, and readers never wait for the writer. Threads may
     share a store; a forked process has to open its own. Steps are recorded in the order of training; to go
@@ -55,6 +50,9 @@ class LengthStore:
     While a writer is at work, the latest steps are in the ``-wal`` beside the file. To copy a store, take a
     ``snapshot``. After ``make_whole`` and ``close`` the file is whole by itself; a copy that lacks its ``-wal``
     is refused when it is opened.
+
+    A store of the first schema, which has no lengths of wrong rollouts, is read as if it were one of today's. A writer
+    carries it over, and the old file stays beside it as ``<name>.v1``.
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection, lock: WriterLock | None) -> None:
@@ -97,6 +95,8 @@ class LengthStore:
         try:
             if not where.exists():
                 snapshot.create(where)
+            elif _is_of_first_schema(where):
+                snapshot.carry_over(where)
             store = cls(where, _connect(where, "rw"), lock)
         except BaseException:
             lock.release()
@@ -108,101 +108,73 @@ class LengthStore:
             raise
         return store
 
+    def begin_run(self, name: str, objective: Objective, settings: Mapping[str, Any]) -> None:
+        """Notes that what follows is the training ``name``: a new one, or one that is resumed.
+
+        Of one that is resumed, the objective's fields and the settings take the place of those that it had noted.
+
+        Args:
+            name: the run's name, ``objective.name`` by habit.
+            objective: what it is trained with.
+            settings: what else its numbers depend on, see ``Run``; JSON values.
+
+        Raises:
+            StoreError: the run is another objective's, or the store cannot be written.
+            ValueError: the name is no text, or a value has no JSON.
+        """
+        with self._writing() as connection:
+            runs.begin(connection, self.path, name, objective, settings)
+
     def record_step(
-        self,
-        stage: str,
-        step: int,
-        groups: Iterable[GroupRecord],
-        *,
-        statistic: str = "median",
-        on_unsolved: str = "reset",
-        low: float = 30,
-        high: float = 70,
+        self, run: str, step: int, groups: Iterable[GroupRecord], objective: Objective
     ) -> dict[str, float | None]:
         """Records all groups of a step in one transaction, which is on the disk when this returns.
 
         Each group becomes a record. A problem that a step visits more than once, in one call or in several with the
-        same stage and step, gets its budget from all of the step's correct rollouts so far.
+        same run and step, gets its target from all of the step's rollouts so far. The memory goes on with each call.
 
         Args:
-            stage: ``discovery`` (budgets by Eq. 3) or ``internalization`` (Eq. 8).
+            run: the training's name. One that nobody has begun begins here.
             step: the training step, >= 0.
-            groups: what was sampled; may be empty.
-            statistic: what a budget is made of: ``median``, ``mean`` or ``minimum``.
-            on_unsolved: in discovery, the budget of a problem without a correct rollout: ``reset`` or
-                ``keep``.
-            low, high: percentiles of the band that is noted.
+            groups: what was sampled; may be empty, which changes no target and no memory.
+            objective: makes targets and memory (``update`` and ``adapt``), given the targets from before the step, and
+                the ``response_limit`` of the run's settings.
 
         Returns:
-            The budget of each of the step's problems after it, in tokens; None where unsolved.
+            The target of each of the step's problems after it, in tokens; None for none.
 
         Raises:
-            ValueError: an argument is out of range.
-            StoreError: a later step is recorded already, or the step cannot be written; nothing of it is then
-                kept.
+            ValueError: an argument is out of range, or the objective gave what cannot be used.
+            StoreError: a later step is recorded already, the run is another objective's, or the step cannot be written.
+                Whatever is raised, also by the objective: nothing of the step is then kept.
         """
-        number = stage_number(stage)
         if isinstance(step, bool) or not hasattr(step, "__index__") or step < 0:
             raise ValueError(f"step must be a whole number >= 0, got {step!r}")
-        step = int(step)
         recorded = list(groups)
         with self._writing() as connection:
-            first_record, next_record = self._begin_step(connection, number, step)
-            names = list(dict.fromkeys(group.problem_id for group in recorded))
-            known = {
-                name: (budget, last)
-                for name, budget, last in connection.execute(
-                    "SELECT problem_id, budget, last_record FROM problems"
-                    " WHERE problem_id IN (SELECT value FROM json_each(?))",
-                    (json.dumps(names),),
-                )
-            }
-            problems = {name: _before_visit(connection, first_record, *known.get(name, (None, None))) for name in names}
-            record_rows: list[tuple[Any, ...]] = []
-            budgets: dict[str, float | None] = {}
-            for record, group in enumerate(recorded, start=next_record):
-                name = group.problem_id
-                before = problems[name]
-                lengths = before.lengths + group.correct_lengths
-                stats = LengthStats.of(lengths, low, high)
-                if stage == "discovery":
-                    after = discovery_budget(before.budget, stats, statistic, on_unsolved)
-                else:
-                    after = update_budget(before.budget, stats, statistic)
-                row = (
-                    record,
-                    number,
-                    step,
-                    name,
-                    group.n,
-                    pack_lengths(group.correct_lengths),
-                    *(
-                        (None,) * 5
-                        if stats is None
-                        else (stats.low, stats.high, stats.median, stats.mean, stats.minimum)
-                    ),
-                    group.budget_shown,
-                    after,
-                    before.last_record,
-                )
-                record_rows.append((*row, schema.checksum(row)))
-                problems[name] = replace(before, lengths=lengths, last_record=record)
-                budgets[name] = after
-            connection.executemany(f"INSERT INTO records VALUES ({', '.join('?' * 15)})", record_rows)
-            # In the order of their place in the file, so that each page is visited once.
-            rows = sorted((name, budget, problems[name].last_record) for name, budget in budgets.items())
-            connection.executemany("INSERT OR REPLACE INTO problems VALUES (?, ?, ?)", rows)
-        return budgets
+            number, settings = runs.begin(connection, self.path, run, objective, None)
+            limit = settings.get("response_limit")
+            return steps.record(connection, self.path, (number, run), int(step), recorded, objective, limit)
+
+    def memory(self, run: str) -> Memory | None:
+        """The objective's memory after the last step of ``run``; None where there is none."""
+        with self._reading() as connection:
+            number = runs.number(connection, run)
+            return None if number is None else steps.last_memory(connection, number)
+
+    def runs(self) -> list[Run]:
+        """The trainings that the store has seen, in their order."""
+        return [runs.of_row(*row) for row in self._read(runs.ALL)]
 
     def budgets(self, ids: Iterable[str]) -> dict[str, float | None]:
-        """Current budget of each problem, in tokens; None where it is unsolved or unknown. One query."""
+        """Current target of each problem, in tokens; None where it has none or is unknown. One query."""
         asked = list(ids)
         rows = self._read(
-            "SELECT j.key, p.budget FROM json_each(?) j CROSS JOIN problems p ON p.problem_id = j.value",
+            "SELECT j.key, p.target FROM json_each(?) j CROSS JOIN problems p ON p.problem_id = j.value",
             (json.dumps(asked),),
         )
         found: dict[str, float | None] = dict.fromkeys(asked)
-        found.update((asked[key], budget) for key, budget in rows)
+        found.update((asked[key], target) for key, target in rows)
         return found
 
     def known(self, ids: Iterable[str]) -> set[str]:
@@ -214,31 +186,35 @@ class LengthStore:
         )
         return {asked[key] for (key,) in rows}
 
-    def bands(self, ids: Iterable[str]) -> dict[str, tuple[float, float] | None]:
-        """The band of Eq. 2 at the visit that set each problem's budget, (low, high) in tokens. One query.
+    def lengths_of_target(self, ids: Iterable[str]) -> dict[str, tuple[int, ...] | None]:
+        """Lengths of the correct rollouts that gave each problem the target that it has now, in tokens. One query.
 
-        In discovery each solved visit sets the budget (Eq. 3), in internalization one that lowers it (Eq. 8).
-        None where the problem is unsolved or unknown.
+        They are those of the visit at which the target took its value, and of the same step's visits before it. None
+        where the problem has no target or is unknown, and where none of these rollouts was correct.
         """
         asked = list(ids)
+        # found: whether this is the record at which the target took its value, or an earlier one of the same step.
         rows = self._read(
-            """WITH RECURSIVE visits (key, record) AS (
-                SELECT j.key, p.last_record
-                FROM json_each(?) j CROSS JOIN problems p ON p.problem_id = j.value WHERE p.budget IS NOT NULL
+            """WITH RECURSIVE visits (key, record, found) AS (
+                SELECT j.key, r.record, b.target IS NOT r.target
+                FROM json_each(?) j CROSS JOIN problems p ON p.problem_id = j.value
+                CROSS JOIN records r ON r.record = p.last_record LEFT JOIN records b ON b.record = r.previous
+                WHERE p.target IS NOT NULL
                 UNION ALL
-                SELECT v.key, r.previous
+                SELECT v.key, b.record, v.found OR c.target IS NOT b.target
                 FROM visits v CROSS JOIN records r ON r.record = v.record
-                LEFT JOIN records b ON b.record = r.previous
-                WHERE r.median IS NULL OR (r.stage != 0 AND b.budget_after IS r.budget_after)
+                CROSS JOIN records b ON b.record = r.previous LEFT JOIN records c ON c.record = b.previous
+                WHERE NOT v.found OR (b.run = r.run AND b.step = r.step)
             )
-            SELECT v.key, r.low, r.high
-            FROM visits v CROSS JOIN records r ON r.record = v.record
-            LEFT JOIN records b ON b.record = r.previous
-            WHERE NOT (r.median IS NULL OR (r.stage != 0 AND b.budget_after IS r.budget_after))""",
+            SELECT v.key, r.n, r.lengths, r.correct
+            FROM visits v CROSS JOIN records r ON r.record = v.record WHERE v.found ORDER BY v.record""",
             (json.dumps(asked),),
         )
-        found: dict[str, tuple[float, float] | None] = dict.fromkeys(asked)
-        found.update((asked[key], (low, high)) for key, low, high in rows)
+        lengths: dict[int, tuple[int, ...]] = {}
+        for key, *packed in rows:
+            lengths[key] = lengths.get(key, ()) + lengths_of_correct(*unpack(*packed))
+        found: dict[str, tuple[int, ...] | None] = dict.fromkeys(asked)
+        found.update((asked[key], values or None) for key, values in lengths.items())
         return found
 
     def history(self, problem_id: str) -> list[Record]:
@@ -250,8 +226,7 @@ class LengthStore:
                 SELECT r.previous FROM chain c CROSS JOIN records r ON r.record = c.record
                 WHERE r.previous IS NOT NULL
             )
-            SELECT {_RECORD_COLUMNS} FROM records
-            WHERE record IN (SELECT record FROM chain) ORDER BY record""",
+            {_RECORDS} WHERE record IN (SELECT record FROM chain) ORDER BY record""",
             (problem_id,),
         )
         return [_record(row) for row in rows]
@@ -261,62 +236,47 @@ class LengthStore:
         last = 0
         while True:
             rows = self._read(
-                f"SELECT record, {_RECORD_COLUMNS} FROM records WHERE record > ? ORDER BY record LIMIT 1000",
+                f"{_RECORDS} WHERE record > ? ORDER BY record LIMIT 1000",
                 (last,),
             )
             if not rows:
                 return
             last = rows[-1][0]
-            yield from (_record(row[1:]) for row in rows)
+            yield from map(_record, rows)
 
-    def rewind(self, stage: str, step: int) -> int:
-        """Forgets exactly what came after ``step`` of ``stage``: budgets and records are as they were then.
+    def rewind(self, run: str, step: int) -> int:
+        """Forgets exactly what came after ``step`` of ``run``, later runs included.
 
-        All of internalization comes after all of discovery. What was noted with ``set_meta`` stays.
+        Targets, memory and records are as they were then, and a run without a step is gone. What was noted with
+        ``set_meta`` stays.
 
         Returns:
             The number of records forgotten.
 
         Raises:
-            ValueError: there is no such stage.
+            ValueError: there is no such run.
             TypeError: the step is no whole number.
             StoreError: the store cannot be written; nothing is then forgotten.
         """
-        after = (stage_number(stage), operator.index(step))
+        step = operator.index(step)
         with self._writing() as connection:
+            number = runs.number(connection, run)
+            if number is None:
+                names = ", ".join(name for (name,) in connection.execute("SELECT name FROM runs ORDER BY run"))
+                raise ValueError(f"{self.path}: has no run {run!r}; it has {names or 'none'}")
+            after = (number, step)
             (first,) = connection.execute(
-                "SELECT min(first_record) FROM steps WHERE (stage, step) > (?, ?)", after
+                "SELECT min(first_record) FROM steps WHERE (run, step) > (?, ?)", after
             ).fetchone()
-            if first is None:
-                return 0
-            # A problem's first record to be forgotten is the one whose previous record stays.
-            connection.execute(
-                "DELETE FROM problems WHERE problem_id IN"
-                " (SELECT problem_id FROM records WHERE record >= ? AND previous IS NULL)",
-                (first,),
-            )
-            connection.executemany(
-                "UPDATE problems SET budget = ?, last_record = ? WHERE problem_id = ?",
-                connection.execute(
-                    "SELECT stays.budget_after, stays.record, stays.problem_id"
-                    " FROM records r JOIN records stays ON stays.record = r.previous"
-                    " WHERE r.record >= ? AND r.previous < ?",
-                    (first, first),
-                ),
-            )
-            forgotten = connection.execute("DELETE FROM records WHERE record >= ?", (first,)).rowcount
-            connection.execute("DELETE FROM steps WHERE (stage, step) > (?, ?)", after)
+            forgotten = 0 if first is None else _forget_records(connection, first)
+            connection.execute("DELETE FROM steps WHERE (run, step) > (?, ?)", after)
+            runs.forget_empty(connection, number)
         return forgotten
 
-    def last_step(self, stage: str) -> int | None:
-        """The last step recorded in ``stage``; None where there is none."""
-        ((step,),) = self._read("SELECT max(step) FROM steps WHERE stage = ?", (stage_number(stage),))
+    def last_step(self, run: str) -> int | None:
+        """The last step recorded in ``run``; None where there is none."""
+        ((step,),) = self._read("SELECT max(step) FROM steps JOIN runs USING (run) WHERE name = ?", (run,))
         return None if step is None else int(step)
-
-    @property
-    def stage(self) -> str | None:
-        """The stage of the last step that is recorded; None where there is none."""
-        return next((stage for stage in reversed(STAGES) if self.last_step(stage) is not None), None)
 
     def has_all_of(self, other: LengthStore) -> bool:
         """Whether every record of ``other`` is in this store as well, at the same place. Reads both."""
@@ -330,44 +290,44 @@ class LengthStore:
             last = rows[-1][0]
 
     def totals(self) -> dict[str, Any]:
-        """Counts over the whole store, and percentiles of the budgets in tokens.
+        """Counts over the whole store, and percentiles of the targets in tokens.
 
         Reads every problem: about a second for a million of them, so nothing for each step of a large
         training.
 
         Returns:
-            ``problems``, ``solved``, ``unsolved``, ``visits`` (records), ``steps`` ({stage: number of steps})
-            and ``budget_percentiles`` ({percentile: tokens}, empty where no problem is solved).
+            ``problems``, ``solved`` (with a target), ``unsolved``, ``visits`` (records), ``steps`` ({run: number of
+            steps}) and ``budget_percentiles`` of the targets ({percentile: tokens}, empty where there is none).
         """
         with self._reading() as connection:
             connection.execute("BEGIN")  # all of it as of one moment
             try:
                 (problems,) = connection.execute("SELECT count(*) FROM problems").fetchone()
                 (visits,) = connection.execute("SELECT coalesce(max(record), 0) FROM records").fetchone()
-                steps = dict(connection.execute("SELECT stage, count(*) FROM steps GROUP BY stage").fetchall())
-                budgets = np.fromiter(
+                counts = {run.name: run.steps for run in self.runs()}
+                targets = np.fromiter(
                     (
-                        budget
-                        for (budget,) in connection.execute("SELECT budget FROM problems WHERE budget IS NOT NULL")
+                        target
+                        for (target,) in connection.execute("SELECT target FROM problems WHERE target IS NOT NULL")
                     ),
                     dtype=np.float64,
                 )
             finally:
                 connection.execute("ROLLBACK")
-        percentiles = np.percentile(budgets, BUDGET_PERCENTILES).tolist() if budgets.size else []
+        percentiles = np.percentile(targets, BUDGET_PERCENTILES).tolist() if targets.size else []
         return {
             "problems": problems,
-            "solved": int(budgets.size),
-            "unsolved": problems - int(budgets.size),
+            "solved": int(targets.size),
+            "unsolved": problems - int(targets.size),
             "visits": visits,
-            "steps": {stage: steps.get(number, 0) for number, stage in enumerate(STAGES)},
+            "steps": counts,
             "budget_percentiles": dict(zip(BUDGET_PERCENTILES, percentiles, strict=False)),
         }
 
     @property
     def meta(self) -> dict[str, Any]:
         """The facts that were noted about the training."""
-        rows = self._read("SELECT key, value FROM meta WHERE key != ?", (whole.KEY,))
+        rows = self._read("SELECT key, value FROM meta WHERE key != ?", (schema.WHOLE,))
         return {key: json.loads(value) for key, value in rows}
 
     def set_meta(self, key: str, value: Any) -> None:
@@ -436,25 +396,6 @@ class LengthStore:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _begin_step(self, connection: sqlite3.Connection, stage: int, step: int) -> tuple[int, int]:
-        """The step's first record, and the next free one; StoreError where a later step is recorded."""
-        later = connection.execute(
-            "SELECT stage, step FROM steps WHERE (stage, step) > (?, ?) ORDER BY stage DESC, step DESC LIMIT 1",
-            (stage, step),
-        ).fetchone()
-        if later is not None:
-            raise StoreError(
-                f"{self.path}: cannot record {STAGES[stage]} step {step} after {STAGES[later[0]]} step"
-                f" {later[1]}. Call rewind({STAGES[stage]!r}, {step - 1}) first to train on from there, or use"
-                " another store."
-            )
-        (next_record,) = connection.execute("SELECT coalesce(max(record), 0) + 1 FROM records").fetchone()
-        connection.execute("INSERT OR IGNORE INTO steps VALUES (?, ?, ?)", (stage, step, next_record))
-        (first_record,) = connection.execute(
-            "SELECT first_record FROM steps WHERE stage = ? AND step = ?", (stage, step)
-        ).fetchone()
-        return first_record, next_record
 
     def _note(self, meta: Mapping[str, Any]) -> None:
         rows = [(key, json.dumps(value)) for key, value in meta.items()]
@@ -530,6 +471,10 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
         try:
             schema.check(connection, path)
             whole.check(connection, path)
+            if schema.version(connection) == schema.FIRST_VERSION:
+                read = snapshot.read_first_schema(connection, path)
+                connection.close()
+                return read
             if mode == "rw":
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = FULL")  # a commit is on the disk when it returns
@@ -541,36 +486,37 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
     return connection
 
 
-@dataclass(frozen=True)
-class _BeforeVisit:
-    """What a visit finds of its problem: the budget before the step, and what the step has recorded already.
-
-    ``lengths`` are those of the step's correct rollouts, in tokens; ``last_record`` is None for a new problem.
-    """
-
-    budget: float | None
-    lengths: tuple[int, ...]
-    last_record: int | None
+def _is_of_first_schema(path: Path) -> bool:
+    with explained(path):
+        connection = snapshot.connect(path, "ro")
+        try:
+            return schema.version(connection) == schema.FIRST_VERSION
+        finally:
+            connection.close()
 
 
-def _before_visit(
-    connection: sqlite3.Connection, first_record: int, budget: float | None, last: int | None
-) -> _BeforeVisit:
-    """From a problem's current ``budget`` and its ``last`` record; the step's records begin at ``first_record``."""
-    lengths: tuple[int, ...] = ()
-    earlier = last
-    while earlier is not None and earlier >= first_record:
-        packed, earlier, budget = connection.execute(
-            "SELECT r.correct_lengths, r.previous, b.budget_after FROM records r"
-            " LEFT JOIN records b ON b.record = r.previous WHERE r.record = ?",
-            (earlier,),
-        ).fetchone()
-        lengths = unpack_lengths(packed) + lengths
-    return _BeforeVisit(budget, lengths, last)
+def _forget_records(connection: sqlite3.Connection, first: int) -> int:
+    """Removes the records from ``first`` on; their problems are as before. Returns how many there were."""
+    # A problem's first record to be forgotten is the one whose previous record stays.
+    connection.execute(
+        "DELETE FROM problems WHERE problem_id IN"
+        " (SELECT problem_id FROM records WHERE record >= ? AND previous IS NULL)",
+        (first,),
+    )
+    connection.executemany(
+        "UPDATE problems SET target = ?, last_record = ? WHERE problem_id = ?",
+        connection.execute(
+            "SELECT stays.target, stays.record, stays.problem_id"
+            " FROM records r JOIN records stays ON stays.record = r.previous"
+            " WHERE r.record >= ? AND r.previous < ?",
+            (first, first),
+        ),
+    )
+    return connection.execute("DELETE FROM records WHERE record >= ?", (first,)).rowcount
 
 
 def _record(row: tuple[Any, ...]) -> Record:
-    problem_id, stage, step, n, packed, *numbers = row
-    if stage not in range(len(STAGES)):
-        raise StoreDamagedError(f"problem {problem_id!r} has a record of unknown stage {stage!r}")
-    return Record(problem_id, STAGES[stage], step, n, unpack_lengths(packed), *numbers)
+    _, problem_id, run, step, n, lengths, correct, prompt_budget, target = row
+    if run is None:
+        raise StoreDamagedError(f"problem {problem_id!r} has a record of a run that is not in the store")
+    return Record(problem_id, run, step, *unpack(n, lengths, correct), prompt_budget, target)

@@ -1,17 +1,18 @@
-"""What goes into the store, a GroupRecord, and what comes out, a Record."""
+"""What goes into the store, a GroupRecord, what comes out, a Record, and how the file holds their lengths."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from lapo_verl.store.errors import StoreDamagedError
 
-STAGES = ("discovery", "internalization")  # in the order of training; the file holds the position
-MAX_LENGTH = 2**32 - 1  # tokens; what the file's unsigned 32-bit integers hold
+# Unsigned, little-endian. A record takes the narrower one where its lengths fit. The highest value: unknown length.
+_WIDTHS = (np.dtype("<u2"), np.dtype("<u4"))
+MAX_LENGTH = 2**32 - 2  # tokens
 
 
 @dataclass(frozen=True)
@@ -20,90 +21,122 @@ class GroupRecord:
 
     Attributes:
         problem_id: the problem's name, see ``problem_id``.
-        n: number of rollouts, at least 1.
-        correct_lengths: lengths of the correct ones, in tokens; empty where none was.
-        budget_shown: the budget as their prompt showed it, in tokens; None where it showed none.
+        lengths: of the rollouts, at least one, in tokens; None for a wrong one whose length nobody knows, as in a
+            store of the first schema.
+        correct: whether each rollout is correct.
+        prompt_budget: the number of tokens that their prompt named; None where it named none.
 
     Raises:
         ValueError: a value is out of range; the message names it.
     """
 
     problem_id: str
-    n: int
-    correct_lengths: tuple[int, ...]
-    budget_shown: float | None = None
+    lengths: tuple[int | None, ...]
+    correct: tuple[bool, ...]
+    prompt_budget: float | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.problem_id, str) or not self.problem_id or not _is_plain_text(self.problem_id):
-            raise ValueError(f"problem_id must be a text of at least one character, got {self.problem_id!r}")
-        n = _whole("n", self.n)
-        if n < 1:
-            raise ValueError(f"n must be at least 1 rollout, got {n}")
-        lengths = tuple(_whole("correct_lengths", length) for length in self.correct_lengths)
-        if len(lengths) > n:
-            raise ValueError(f"correct_lengths has {len(lengths)} lengths for n={n} rollouts")
-        if lengths and not 0 <= min(lengths) <= max(lengths) <= MAX_LENGTH:
-            raise ValueError(f"correct_lengths must lie in [0, {MAX_LENGTH}] tokens, got {lengths}")
-        shown = self.budget_shown
-        if shown is not None:
-            shown = float(shown) + 0.0  # SQLite keeps no -0.0
-            if not math.isfinite(shown) or shown < 0:
-                raise ValueError(f"budget_shown must be finite and >= 0 tokens, got {shown}")
+        check_text("problem_id", self.problem_id)
+        correct = tuple(map(_flag, self.correct))
+        lengths = tuple(None if length is None else _length(length) for length in self.lengths)
+        if not lengths:
+            raise ValueError("lengths must be those of at least 1 rollout, got none")
+        if len(lengths) != len(correct):
+            raise ValueError(f"correct has {len(correct)} rollouts, lengths has {len(lengths)}")
+        if any(right and length is None for length, right in zip(lengths, correct, strict=True)):
+            raise ValueError(f"lengths must be known of correct rollouts, got {lengths} where correct is {correct}")
+        budget = self.prompt_budget
+        if budget is not None:
+            budget = float(budget) + 0.0  # SQLite keeps no -0.0
+            if not math.isfinite(budget) or budget < 0:
+                raise ValueError(f"prompt_budget must be finite and >= 0 tokens, got {budget}")
         # numpy's numbers are welcome, plain ones are kept.
-        object.__setattr__(self, "n", n)
-        object.__setattr__(self, "correct_lengths", lengths)
-        object.__setattr__(self, "budget_shown", shown)
+        object.__setattr__(self, "lengths", lengths)
+        object.__setattr__(self, "correct", correct)
+        object.__setattr__(self, "prompt_budget", budget)
 
 
 @dataclass(frozen=True)
 class Record:
-    """One visit of a problem, as the store keeps it; lengths and budgets in tokens.
+    """One visit of a problem, as the store keeps it; lengths and numbers of tokens as in ``GroupRecord``.
 
-    ``low`` to ``minimum`` are what ``budget_after`` is made of: statistics of the problem's correct rollouts in this
-    step, up to and with this visit; None where there are none. ``budget_after`` is None where the problem was then
-    unsolved.
+    ``target`` is the problem's after this visit, made of all its rollouts in this step so far; None for none.
     """
 
     problem_id: str
-    stage: str
+    run: str
     step: int
-    n: int
-    correct_lengths: tuple[int, ...]
-    low: float | None
-    high: float | None
-    median: float | None
-    mean: float | None
-    minimum: float | None
-    budget_shown: float | None
-    budget_after: float | None
+    lengths: tuple[int | None, ...]
+    correct: tuple[bool, ...]
+    prompt_budget: float | None
+    target: float | None
+
+    @property
+    def n(self) -> int:
+        """Number of rollouts."""
+        return len(self.lengths)
+
+    @property
+    def correct_lengths(self) -> tuple[int, ...]:
+        """Lengths of the correct rollouts, in tokens."""
+        return lengths_of_correct(self.lengths, self.correct)
 
 
-def pack_lengths(lengths: Iterable[int]) -> bytes:
-    """Lengths in tokens as the file holds them, four bytes each."""
-    return np.fromiter(lengths, dtype="<u4").tobytes()
+def lengths_of_correct(lengths: Sequence[int | None], correct: Sequence[bool]) -> tuple[int, ...]:
+    """The lengths of the rollouts that are correct."""
+    return tuple(length for length, right in zip(lengths, correct, strict=True) if right and length is not None)
 
 
-def unpack_lengths(packed: bytes) -> tuple[int, ...]:
-    """The reverse of ``pack_lengths``."""
-    if not isinstance(packed, bytes) or len(packed) % 4:
-        raise StoreDamagedError(f"the correct lengths of a record are not readable: {packed!r}")
-    return tuple(np.frombuffer(packed, dtype="<u4").tolist())
+def pack_lengths(lengths: Sequence[int | None]) -> bytes:
+    """Lengths in tokens as the file holds them; two bytes each where all are short enough, else four."""
+    narrow, wide = _WIDTHS
+    longest = max((length for length in lengths if length is not None), default=0)
+    width = narrow if longest < np.iinfo(narrow).max else wide
+    unknown = np.iinfo(width).max
+    return np.array([unknown if length is None else length for length in lengths], dtype=width).tobytes()
 
 
-def stage_number(stage: str) -> int:
-    """Position of ``stage`` in the training; ValueError where there is no such stage."""
-    if stage not in STAGES:
-        raise ValueError(f"stage must be one of {', '.join(STAGES)}, got {stage!r}")
-    return STAGES.index(stage)
+def pack_correct(correct: Sequence[bool]) -> bytes:
+    """One bit a rollout, the first one the lowest of the first byte."""
+    return np.packbits(np.array(correct, dtype=np.bool_), bitorder="little").tobytes()
 
 
-def _whole(name: str, value: int) -> int:
-    # np.bool_ has no __index__; bool has one, and True rollouts are a mistake.
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise ValueError(f"{name} must be a whole number, got {value!r}")
-    return value.__index__()
+def unpack(n: int, lengths: bytes, correct: bytes) -> tuple[tuple[int | None, ...], tuple[bool, ...]]:
+    """The lengths and the correctness of ``n`` rollouts; the reverse of ``pack_lengths`` and ``pack_correct``.
+
+    Raises:
+        StoreDamagedError: these are not ``n`` rollouts.
+    """
+    width = next((width for width in _WIDTHS if n > 0 and len(lengths) == n * width.itemsize), None)
+    if width is None or len(correct) != -(-n // 8):
+        raise StoreDamagedError(f"the {n} rollouts of a record are not readable: {lengths!r}, {correct!r}")
+    unknown = np.iinfo(width).max
+    values = tuple(None if value == unknown else value for value in np.frombuffer(lengths, dtype=width).tolist())
+    bits = np.unpackbits(np.frombuffer(correct, dtype=np.uint8), count=n, bitorder="little")
+    return values, tuple(bits.astype(np.bool_).tolist())
 
 
-def _is_plain_text(text: str) -> bool:
-    # SQLite's texts end at a NUL, and half a surrogate pair has no UTF-8.
+def check_text(name: str, text: str) -> None:
+    """ValueError unless ``text`` is one that SQLite keeps: not empty, without NUL and half surrogate pairs."""
+    if not isinstance(text, str) or not text or not _is_plain(text):
+        raise ValueError(f"{name} must be a text of at least one character, got {text!r}")
+
+
+def _is_plain(text: str) -> bool:
     return "\0" not in text and not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def _flag(value: bool) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"correct must be true or false for each rollout, got {value!r}")
+    return bool(value)
+
+
+def _length(value: int) -> int:
+    # bool has an __index__, and a length of True is a mistake.
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise ValueError(f"lengths must be whole numbers, got {value!r}")
+    length = value.__index__()
+    if not 0 <= length <= MAX_LENGTH:
+        raise ValueError(f"lengths must be in [0, {MAX_LENGTH}] tokens, got {length}")
+    return length

@@ -16,37 +16,48 @@ from typing import Any
 from lapo_verl.store.errors import RESTORE, StoreDamagedError
 
 APPLICATION_ID = 0x4C41504F  # "LAPO"
-SCHEMA_VERSION = 1
+FIRST_VERSION, VERSION = 1, 2  # the first is read and carried over, see ``first_schema``
+WHOLE = "file.whole"  # the key in meta of a mark that is no fact about the training, see ``whole``
 
+# checksum: of the row's other columns, since SQLite does not notice a bit that flips inside a value.
 _TABLES = (
-    # The current budget in tokens, NULL while unsolved. Can be made again from records, which is what
-    # rewind does.
+    # The trainings, in their order; objective and settings are JSON objects.
+    """CREATE TABLE runs (
+        run INTEGER PRIMARY KEY,
+        name TEXT UNIQUE NOT NULL,
+        objective TEXT NOT NULL,
+        settings TEXT NOT NULL,
+        checksum INTEGER NOT NULL
+    )""",
+    # The current target in tokens, NULL for none. Can be made again from records, which is what rewind does.
     """CREATE TABLE problems (
         problem_id TEXT PRIMARY KEY NOT NULL,
-        budget REAL,
+        target REAL,
         last_record INTEGER NOT NULL
     ) WITHOUT ROWID""",
-    # stage: 0 discovery, 1 internalization. record counts from 1 without gaps, in the order of training.
-    # correct_lengths: little-endian unsigned 32-bit integers. previous: the problem's record before this one.
-    # checksum: of the other columns, since SQLite does not notice a bit that flips inside a value.
+    # record counts from 1 without gaps, in the order of training. lengths and correct: of n rollouts, see ``records``.
+    # target: the problem's after this record. previous: the problem's record before this one.
     """CREATE TABLE records (
         record INTEGER PRIMARY KEY,
-        stage INTEGER NOT NULL,
+        run INTEGER NOT NULL,
         step INTEGER NOT NULL,
         problem_id TEXT NOT NULL,
         n INTEGER NOT NULL,
-        correct_lengths BLOB NOT NULL,
-        low REAL, high REAL, median REAL, mean REAL, minimum REAL,
-        budget_shown REAL,
-        budget_after REAL,
+        lengths BLOB NOT NULL,
+        correct BLOB NOT NULL,
+        prompt_budget REAL,
+        target REAL,
         previous INTEGER,
         checksum INTEGER NOT NULL
     )""",
+    # memory: the objective's memory of the whole run after the step, a JSON object; NULL for none.
     """CREATE TABLE steps (
-        stage INTEGER NOT NULL,
+        run INTEGER NOT NULL,
         step INTEGER NOT NULL,
         first_record INTEGER NOT NULL,
-        PRIMARY KEY (stage, step)
+        memory TEXT,
+        checksum INTEGER NOT NULL,
+        PRIMARY KEY (run, step)
     ) WITHOUT ROWID""",
     # Facts about the training, tokenizer and model for instance; values are JSON.
     "CREATE TABLE meta (key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) WITHOUT ROWID",
@@ -57,57 +68,80 @@ def create(connection: sqlite3.Connection) -> None:
     """Makes an empty file a store."""
     connection.execute("BEGIN")
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.execute(f"PRAGMA user_version = {VERSION}")
     for table in _TABLES:
         connection.execute(table)
     connection.execute("COMMIT")
 
 
+def version(connection: sqlite3.Connection) -> int:
+    """The schema's version that the file says it has."""
+    (number,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(number)
+
+
 def check(connection: sqlite3.Connection, path: Path) -> None:
     """StoreDamagedError unless the file is a store of a version that is known here."""
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if application_id != APPLICATION_ID:
+    if application_id != APPLICATION_ID or version(connection) < FIRST_VERSION:
         raise StoreDamagedError(f"{path}: an SQLite file, but not a length store. Give the path of a store.")
-    if version > SCHEMA_VERSION:
+    if version(connection) > VERSION:
         raise StoreDamagedError(
-            f"{path}: written by a newer lapo-verl (schema version {version}, this one reads "
-            f"{SCHEMA_VERSION}). Upgrade lapo-verl to use it."
+            f"{path}: written by a newer lapo-verl (schema version {version(connection)}, this one reads "
+            f"{VERSION}). Upgrade lapo-verl to use it."
         )
     # Reads the first page of each table: a file that was cut off is found here and not in the middle of a
     # step.
     for table in ("problems", "records", "steps", "meta"):
         connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()
+    if version(connection) == VERSION:
+        connection.execute("SELECT 1 FROM runs LIMIT 1").fetchone()
 
 
-def check_whole(connection: sqlite3.Connection, path: Path) -> None:
-    """As ``check``, and reads the whole file: each page's structure, each record, each budget against them."""
-    check(connection, path)
+def check_pages(connection: sqlite3.Connection, path: Path) -> None:
+    """StoreDamagedError where the structure of a page of the file is damaged; reads all of them."""
     (result,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if result != "ok":
         raise StoreDamagedError(f"{path}: damaged ({result}). {RESTORE}")
-    for *row, noted in connection.execute("SELECT * FROM records"):
-        if checksum(tuple(row)) != noted:
-            raise StoreDamagedError(f"{path}: damaged (record {row[0]} is not what was written). {RESTORE}")
+
+
+def check_rows(connection: sqlite3.Connection, path: Path) -> None:
+    """StoreDamagedError where a row is not what was written, or does not match the others; reads all of them."""
+    for table, key in (("records", 1), ("runs", 1), ("steps", 2)):
+        for *row, noted in connection.execute(f"SELECT * FROM {table}"):
+            check_row(table, tuple(row), noted, path, key)
     (count, last) = connection.execute("SELECT count(*), coalesce(max(record), 0) FROM records").fetchone()
     if count != last:
         raise StoreDamagedError(f"{path}: damaged (it has {count} of {last} records). {RESTORE}")
     (problems, strays) = connection.execute(
-        "SELECT count(*), sum(r.problem_id IS NOT p.problem_id OR r.budget_after IS NOT p.budget)"
+        "SELECT count(*), sum(r.problem_id IS NOT p.problem_id OR r.target IS NOT p.target)"
         " FROM problems p LEFT JOIN records r ON r.record = p.last_record"
     ).fetchone()
     (firsts,) = connection.execute("SELECT count(*) FROM records WHERE previous IS NULL").fetchone()
     if strays or problems != firsts:
-        raise StoreDamagedError(f"{path}: damaged (budgets do not match the records). {RESTORE}")
+        raise StoreDamagedError(f"{path}: damaged (targets do not match the records). {RESTORE}")
     (unmatched,) = connection.execute(
         "SELECT count(*) FROM"
-        " (SELECT stage, step, min(record) AS first_record FROM records GROUP BY stage, step)"
-        " LEFT JOIN steps USING (stage, step, first_record) WHERE steps.step IS NULL"
+        " (SELECT run, step, min(record) AS first_record FROM records GROUP BY run, step)"
+        " LEFT JOIN steps USING (run, step, first_record) WHERE steps.step IS NULL"
     ).fetchone()
-    if unmatched:
+    (without_run,) = connection.execute("SELECT count(*) FROM steps WHERE run NOT IN (SELECT run FROM runs)").fetchone()
+    if unmatched or without_run:
         raise StoreDamagedError(f"{path}: damaged (steps do not match the records). {RESTORE}")
 
 
+def check_row(table: str, row: tuple[Any, ...], noted: int, path: Path, key: int = 1) -> None:
+    """StoreDamagedError where the ``noted`` checksum is not the row's; its first ``key`` columns name it."""
+    if checksum(row) != noted:
+        name = f"{table[:-1]} {' '.join(map(str, row[:key]))}"
+        raise StoreDamagedError(f"{path}: damaged ({name} is not what was written). {RESTORE}")
+
+
 def checksum(row: tuple[Any, ...]) -> int:
-    """Of a record's other columns, in their order; the values have the types that SQLite gives back."""
+    """Of a row's other columns, in their order; the values have the types that SQLite gives back."""
     return zlib.crc32(ascii(row).encode())
+
+
+def checked(*row: Any) -> tuple[Any, ...]:
+    """The row with its checksum as its last column."""
+    return (*row, checksum(row))

@@ -1,4 +1,7 @@
-"""Copies of a store: made while it is written to, checked, and put in place atomically."""
+"""Copies of a store: made while it is written to, checked, and put in place atomically.
+
+A copy is of today's schema, also where the store is of the first one. Only what ``carry_over`` keeps stays as it is.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lapo_verl.store import schema, whole
+from lapo_verl.store import first_schema, schema, whole
 from lapo_verl.store.errors import StoreDamagedError, StoreError, explained
 from lapo_verl.store.lock import WriterLock
 
@@ -38,6 +41,41 @@ def create(path: Path) -> None:
         finally:
             connection.close()
         _put_in_place(partial, path)
+
+
+def carry_over(path: Path) -> None:
+    """Makes the store of the first schema at ``path`` one of today's; the old file stays beside it as ``<name>.v1``.
+
+    Raises:
+        StoreDamagedError: it is damaged; nothing is then changed.
+        StoreError: a file cannot be read or written.
+    """
+    kept = _beside(path, ".v1")
+    number = 1
+    while kept.exists():
+        number += 1
+        kept = _beside(path, f".v1.{number}")
+    with _partial(path) as partial:
+        _copy(path, partial, path)
+        _check(partial, path)
+        with _partial(kept) as old:
+            _copy(path, old, kept, as_it_is=True)
+            with explained(kept):
+                _put_in_place(old, kept)
+        with explained(path):
+            _retire(path)
+            _put_in_place(partial, path)
+
+
+def read_first_schema(connection: sqlite3.Connection, path: Path) -> sqlite3.Connection:
+    """What the store of the first schema at ``path`` knows, in a file of today's schema that only this process has."""
+    temporary = sqlite3.connect("", isolation_level=None, check_same_thread=False)  # SQLite removes it when closed
+    try:
+        first_schema.carry_over(connection, temporary, path)
+    except BaseException:
+        temporary.close()
+        raise
+    return temporary
 
 
 def write(path: Path, copy_path: Path) -> None:
@@ -88,13 +126,7 @@ def restore(copy_path: Path, path: Path) -> None:
 def check_file(path: Path) -> None:
     """Reads the whole file; StoreError where it is missing, StoreDamagedError where it is no sound store."""
     check_present(path)
-    with explained(path):
-        connection = connect(path, "ro")
-        try:
-            whole.check(connection, path)
-            schema.check_whole(connection, path)
-        finally:
-            connection.close()
+    _check(path, path)
 
 
 def check_present(path: Path) -> None:
@@ -108,8 +140,28 @@ def check_present(path: Path) -> None:
         raise StoreDamagedError(f"{path}: is empty. Restore it from a snapshot, or delete it to start anew.")
 
 
-def _copy(source: Path, target: Path, named: Path) -> None:
-    # One step of the backup, so one read transaction: what is committed meanwhile is not in it.
+def _check(file: Path, path: Path) -> None:
+    """``check_file`` of ``file``, as if it were at ``path``."""
+    with explained(path):
+        connection = connect(file, "ro")
+        try:
+            schema.check(connection, path)
+            whole.check(connection, path)
+            schema.check_pages(connection, path)
+            if schema.version(connection) == schema.VERSION:
+                schema.check_rows(connection, path)
+                return
+            carried = read_first_schema(connection, path)
+            try:
+                schema.check_rows(carried, path)
+            finally:
+                carried.close()
+        finally:
+            connection.close()
+
+
+def _copy(source: Path, target: Path, named: Path, as_it_is: bool = False) -> None:
+    """A new store at ``target``, of today's schema unless ``as_it_is``; what goes wrong there is about ``named``."""
     with explained(source):
         reader = connect(source, "ro")
     try:
@@ -117,7 +169,11 @@ def _copy(source: Path, target: Path, named: Path) -> None:
             writer = connect(target, "rwc")
             try:
                 writer.execute("PRAGMA synchronous = OFF")  # it is synced once, before it gets its name
-                reader.backup(writer)
+                if schema.version(reader) == schema.FIRST_VERSION and not as_it_is:
+                    first_schema.carry_over(reader, writer, source)
+                else:
+                    # One step of the backup, so one read transaction: what is committed meanwhile is not in it.
+                    reader.backup(writer)
                 # Without the -wal of its own, so that the copy is one file and can be read from a read-only
                 # folder.
                 writer.execute("PRAGMA journal_mode = DELETE")

@@ -13,10 +13,9 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from lapo_verl.store import first_schema, schema
 from lapo_verl.store.errors import StoreDamagedError
-from lapo_verl.store.records import STAGES
 
-KEY = "file.whole"
 WAIT_MS = 2_000  # for readers, at a checkpoint of the training
 BUSY_TIMEOUT_MS = 30_000
 
@@ -29,8 +28,8 @@ def check(connection: sqlite3.Connection, path: Path) -> None:
     # SQLite makes an empty one when it opens the file. A writer that is announcing has the false mark in it.
     if wal.exists() and wal.stat().st_size > 0:
         return
-    last = connection.execute("SELECT stage, step FROM steps ORDER BY stage DESC, step DESC LIMIT 1").fetchone()
-    holds = "no step" if last is None else f"the steps up to {STAGES[last[0]]} step {last[1]}"
+    last = _last_step(connection)
+    holds = "no step" if last is None else f"the steps up to {last[0]} step {last[1]}"
     raise StoreDamagedError(
         f"{path}: is not the whole store. It has {holds}; later ones were in the -wal file beside the original. Copy "
         f"that file too, as {wal.name}, or take the snapshot (lapo_store.sqlite) from a checkpoint's folder instead."
@@ -75,10 +74,20 @@ def mark(connection: sqlite3.Connection, whole: bool) -> None:
     connection.execute(
         "INSERT INTO meta VALUES (?, ?)"
         " ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE value != excluded.value",
-        (KEY, "true" if whole else "false"),
+        (schema.WHOLE, "true" if whole else "false"),
     )
 
 
+def _last_step(connection: sqlite3.Connection) -> tuple[str, int] | None:
+    """Run and step of the last step; None where there is none."""
+    if schema.version(connection) == schema.FIRST_VERSION:
+        return first_schema.last_step(connection)
+    row: tuple[str, int] | None = connection.execute(
+        "SELECT name, step FROM steps JOIN runs USING (run) ORDER BY run DESC, step DESC LIMIT 1"
+    ).fetchone()
+    return row
+
+
 def _is_false(connection: sqlite3.Connection) -> bool:
-    row = connection.execute("SELECT value FROM meta WHERE key = ?", (KEY,)).fetchone()
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (schema.WHOLE,)).fetchone()
     return row is not None and row[0] == "false"

@@ -18,25 +18,27 @@ from pathlib import Path
 
 import pytest
 
+from lapo_verl.objectives import Memory, Objective, objective
 from lapo_verl.store import GroupRecord, LengthStore
-from lapo_verl.store.records import STAGES, unpack_lengths
+from lapo_verl.store.records import unpack
 
+OBJECTIVES: dict[str, Objective] = {name: objective(name) for name in ("discovery", "laser_d")}
 KILLS = 200
 PROBLEMS = 60
 GROUPS = 24  # a step
-DISCOVERY_STEPS = 400  # then internalization goes on from 1
+DISCOVERY_STEPS = 400  # then laser_d, which has a memory of the whole run, goes on from 1
 
 
-def stage_of(number: int) -> tuple[str, int]:
-    """Stage and step of the ``number``-th step of the training."""
+def run_of(number: int) -> tuple[str, int]:
+    """Run and step of the ``number``-th step of the training."""
     if number <= DISCOVERY_STEPS:
         return "discovery", number
-    return "internalization", number - DISCOVERY_STEPS
+    return "laser_d", number - DISCOVERY_STEPS
 
 
 def number_of(store: LengthStore) -> int:
     """How many steps the store holds; all are there up to the last, which the test checks."""
-    after = store.last_step("internalization")
+    after = store.last_step("laser_d")
     return DISCOVERY_STEPS + after if after is not None else store.last_step("discovery") or 0
 
 
@@ -44,9 +46,19 @@ def groups_of(number: int) -> list[GroupRecord]:
     """The groups of the ``number``-th step, the same whenever they are asked for."""
     rng = random.Random(number)
     return [
-        GroupRecord(f"p{problem}", 8, tuple(rng.randrange(4096) for _ in range(rng.randrange(9))))
+        GroupRecord(
+            f"p{problem}",
+            tuple(rng.randrange(4096) for _ in range(8)),
+            tuple(rng.random() < 0.5 for _ in range(8)),
+        )
         for problem in rng.sample(range(PROBLEMS), GROUPS)
     ]
+
+
+def record(store: LengthStore, number: int) -> None:
+    """Records the ``number``-th step."""
+    run, step = run_of(number)
+    store.record_step(run, step, groups_of(number), OBJECTIVES[run])
 
 
 def write_until_killed(path: Path, acknowledged: Path) -> None:
@@ -56,7 +68,7 @@ def write_until_killed(path: Path, acknowledged: Path) -> None:
         number = number_of(store)
         while True:
             number += 1
-            store.record_step(*stage_of(number), groups_of(number))
+            record(store, number)
             os.write(acks, f"{number}\n".encode())
             if number % 10 == 0:
                 store.snapshot(path.with_name("copy"))
@@ -112,7 +124,7 @@ def test_every_acknowledged_step_is_whole_after_200_kills(tmp_path: Path, nurser
         check_steps(store, 0, held)
         (sound,) = store._connection.execute("PRAGMA integrity_check").fetchone()
         assert sound == "ok"
-        assert budgets(store) == uninterrupted(tmp_path / "whole", held)
+        assert state(store) == uninterrupted(tmp_path / "whole", held)
     # The copy was being written at some of the kills.
     LengthStore.restore(tmp_path / "copy", tmp_path / "restored")
     with LengthStore.open(tmp_path / "restored", read_only=True) as store:
@@ -136,27 +148,28 @@ def seconds_of(path: Path, steps: int) -> float:
 def check_steps(store: LengthStore, after: int, last: int) -> None:
     """The store's records after step number ``after`` are those of the steps up to ``last``, and no others."""
     expected = [
-        (*stage_of(number), group.problem_id, group.n, group.correct_lengths)
+        (*run_of(number), group.problem_id, group.lengths, group.correct)
         for number in range(after + 1, last + 1)
         for group in groups_of(number)
     ]
     rows = store._read(  # by hand, since reading all of the records at each kill would take minutes
-        "SELECT stage, step, problem_id, n, correct_lengths FROM records WHERE record > ? ORDER BY record",
+        "SELECT name, step, problem_id, n, lengths, correct FROM records JOIN runs USING (run) WHERE record > ?"
+        " ORDER BY record",
         (after * GROUPS,),
     )
-    assert [(STAGES[row[0]], *row[1:4], unpack_lengths(row[4])) for row in rows] == expected
+    assert [(*row[:3], *unpack(*row[3:])) for row in rows] == expected
 
 
-def budgets(store: LengthStore) -> dict[str, float | None]:
-    return store.budgets([f"p{problem}" for problem in range(PROBLEMS)])
+def state(store: LengthStore) -> tuple[dict[str, float | None], Memory | None]:
+    return store.budgets([f"p{problem}" for problem in range(PROBLEMS)]), store.memory("laser_d")
 
 
-def uninterrupted(path: Path, last: int) -> dict[str, float | None]:
-    """Budgets of a training that nobody killed."""
+def uninterrupted(path: Path, last: int) -> tuple[dict[str, float | None], Memory | None]:
+    """Targets and memory of a training that nobody killed."""
     with LengthStore.open(path) as store:
         for number in range(1, last + 1):
-            store.record_step(*stage_of(number), groups_of(number))
-        return budgets(store)
+            record(store, number)
+        return state(store)
 
 
 if __name__ == "__main__":

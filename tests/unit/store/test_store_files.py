@@ -17,21 +17,27 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from store_visits import DISCOVERY, visit
 
-from lapo_verl.store import GroupRecord, LengthStore, Record, StoreDamagedError, StoreError, StoreLockedError
+from lapo_verl.objectives import objective
+from lapo_verl.store import LengthStore, Record, StoreDamagedError, StoreError, StoreLockedError
 
 
 def fill(path: Path, steps: int, first: int = 1) -> None:
     """Records ``steps`` steps of 40 problems."""
     with LengthStore.open(path) as store:
         for step in range(first, first + steps):
-            groups = [GroupRecord(f"problem {i}", 8, (100 * step + i, 50)) for i in range(40)]
-            store.record_step("discovery", step, groups)
+            groups = [visit(f"problem {i}", 8, (100 * step + i, 50)) for i in range(40)]
+            store.record_step("discovery", step, groups, DISCOVERY)
 
 
 def content(path: Path) -> list[Record]:
     with LengthStore.open(path, read_only=True) as store:
         return list(store.records())
+
+
+def answers(store: LengthStore) -> tuple[object, ...]:
+    return list(store.records()), store.budgets([f"p{i}" for i in range(60)]), store.runs(), store.memory("laser_d")
 
 
 @pytest.fixture
@@ -103,9 +109,9 @@ class TestLock:
 class TestSnapshot:
     def test_a_copy_is_the_store_in_one_file(self, tmp_path: Path) -> None:
         with LengthStore.open(tmp_path / "store", meta={"tokenizer": "x"}) as store:
-            store.record_step("discovery", 1, [GroupRecord("a", 2, (3, 5))])
+            store.record_step("discovery", 1, [visit("a", 2, (3, 5))], DISCOVERY)
             store.snapshot(tmp_path / "new folder" / "copy?%41.db")
-            store.record_step("discovery", 2, [GroupRecord("a", 2, (7,))])
+            store.record_step("discovery", 2, [visit("a", 2, (7,))], DISCOVERY)
             # Over the one that is there, and from a reader as well.
             with LengthStore.open(tmp_path / "store", read_only=True) as reader:
                 reader.snapshot(tmp_path / "new folder" / "copy?%41.db")
@@ -137,7 +143,7 @@ class TestSnapshot:
         fill(tmp_path / "store", 1)
         with LengthStore.open(tmp_path / "store") as store:
             store.snapshot(tmp_path / "copy")
-            store.record_step("discovery", 2, [GroupRecord(f"q{i}", 9, tuple(range(9))) for i in range(999)])
+            store.record_step("discovery", 2, [visit(f"q{i}", 9, tuple(range(9))) for i in range(999)], DISCOVERY)
             with small_files(40_000), pytest.raises(StoreError, match="copy"):
                 store.snapshot(tmp_path / "copy")
         assert len(content(tmp_path / "copy")) == 40
@@ -149,7 +155,7 @@ class TestRestore:
         fill(tmp_path / "store", 2)
         with LengthStore.open(tmp_path / "store") as store:
             store.snapshot(tmp_path / "copy")
-            store.record_step("discovery", 3, [GroupRecord("later", 1, (1,))])
+            store.record_step("discovery", 3, [visit("later", 1, (1,))], DISCOVERY)
             # As a killed writer leaves them.
             shutil.copytree(tmp_path, tmp_path / "crashed")
         assert (tmp_path / "crashed" / "store-wal").stat().st_size > 0
@@ -188,7 +194,7 @@ class TestRestore:
         assert (tmp_path / "store.damaged").read_text() == "no store"
 
     @pytest.mark.parametrize(
-        "damage", ["missing", "folder", "empty", "text", "other", "newer", "cut", "page", "budget"]
+        "damage", ["missing", "folder", "empty", "text", "other", "newer", "cut", "page", "target"]
     )
     def test_a_bad_copy_is_refused_by_name_and_the_store_kept(self, tmp_path: Path, damage: str) -> None:
         fill(tmp_path / "store", 2)
@@ -202,9 +208,11 @@ class TestRestore:
     def test_a_flipped_bit_is_refused_or_makes_no_difference(self, memory: Path) -> None:
         with LengthStore.open(memory / "store", meta={"a": 1}) as store:
             for step in range(5):
-                store.record_step("discovery", step, [GroupRecord(f"p{i}", 9, (i, step)) for i in range(60)])
+                store.record_step("discovery", step, [visit(f"p{i}", 9, (i, step)) for i in range(60)], DISCOVERY)
+            for step in range(60):  # of a run with a memory
+                store.record_step("laser_d", step, [visit("p0", 9, (step, 9))], objective("laser_d"))
             store.snapshot(memory / "copy")
-            expected = list(store.records()), store.budgets([f"p{i}" for i in range(60)])
+            expected = answers(store)
         whole, rng, refused = (memory / "copy").read_bytes(), random.Random(0), 0
         for _ in range(100):
             position = rng.randrange(len(whole))
@@ -216,7 +224,7 @@ class TestRestore:
                 refused += 1
                 continue
             with LengthStore.open(memory / "restored") as store:
-                assert (list(store.records()), store.budgets([f"p{i}" for i in range(60)])) == expected
+                assert answers(store) == expected
         assert refused > 50
 
 
@@ -239,7 +247,7 @@ class TestDamage:
     def test_a_new_store_takes_nothing_from_an_earlier_one(self, tmp_path: Path) -> None:
         fill(tmp_path / "store", 1)
         with LengthStore.open(tmp_path / "store") as store:
-            store.record_step("discovery", 2, [])
+            store.record_step("discovery", 2, [], DISCOVERY)
             shutil.copy(tmp_path / "store-wal", tmp_path / "old")
         (tmp_path / "store").unlink()
         (tmp_path / "old").rename(tmp_path / "store-wal")
@@ -253,18 +261,18 @@ class TestNoRoom:
             (pages,) = store._connection.execute("PRAGMA page_count").fetchone()
             store._connection.execute(f"PRAGMA max_page_count = {pages}")
             with pytest.raises(StoreError, match=r"store: the disk is full .*Free space.*last committed step"):
-                store.record_step("discovery", 3, [GroupRecord(f"q{i}", 9, (1, 2)) for i in range(999)])
+                store.record_step("discovery", 3, [visit(f"q{i}", 9, (1, 2)) for i in range(999)], DISCOVERY)
             assert store.last_step("discovery") == 2 and store.totals()["visits"] == 80
             store._connection.execute("PRAGMA max_page_count = 1000000")
-            store.record_step("discovery", 3, [GroupRecord("a", 1, (5,))])
+            store.record_step("discovery", 3, [visit("a", 1, (5,))], DISCOVERY)
 
     def test_a_file_that_may_not_grow(self, tmp_path: Path) -> None:
         fill(tmp_path / "store", 2)
         with LengthStore.open(tmp_path / "store") as store:
             with small_files(20_000), pytest.raises(StoreError, match="last committed step"):
-                store.record_step("discovery", 3, [GroupRecord(f"q{i}", 9, (1, 2)) for i in range(999)])
+                store.record_step("discovery", 3, [visit(f"q{i}", 9, (1, 2)) for i in range(999)], DISCOVERY)
             assert store.last_step("discovery") == 2
-            store.record_step("discovery", 3, [GroupRecord("a", 1, (5,))])
+            store.record_step("discovery", 3, [visit("a", 1, (5,))], DISCOVERY)
         assert len(content(tmp_path / "store")) == 81
 
     def test_read_only_folder(self) -> None:
@@ -314,8 +322,8 @@ def spoil(path: Path, damage: str) -> None:
         connection = sqlite3.connect(path)
         statement = {
             "other": "PRAGMA application_id = 7",
-            "newer": "PRAGMA user_version = 2",
-            "budget": "UPDATE problems SET budget = 1 WHERE problem_id = 'problem 3'",
+            "newer": "PRAGMA user_version = 3",
+            "target": "UPDATE problems SET target = 1 WHERE problem_id = 'problem 3'",
         }[damage]
         connection.execute(statement)
         connection.commit()

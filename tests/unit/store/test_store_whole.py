@@ -14,15 +14,16 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from store_visits import DISCOVERY, visit
 
-from lapo_verl.store import GroupRecord, LengthStore, StoreDamagedError
+from lapo_verl.store import LengthStore, StoreDamagedError
 from lapo_verl.store.length_store import WRITES_A_FOLD
 
 LEFT_BEHIND = r"x: is not the whole store\. It has .*; .*Copy that file too, as x-wal, or take the snapshot"
 
 
 def record(store: LengthStore, step: int) -> None:
-    store.record_step("discovery", step, [GroupRecord(f"p{i}", 8, (step, i)) for i in range(40)])
+    store.record_step("discovery", step, [visit(f"p{i}", 8, (step, i)) for i in range(40)], DISCOVERY)
 
 
 def copy_alone(folder: Path) -> Path:
@@ -154,10 +155,11 @@ def test_a_reader_in_the_way_does_not_stop_the_writer(tmp_path: Path) -> None:
 
 CHILD = """
 import sys
+from lapo_verl.objectives import objective
 from lapo_verl.store import GroupRecord, LengthStore
 store = LengthStore.open(sys.argv[1])
 for step in (1, 2):
-    store.record_step("discovery", step, [GroupRecord("p", 8, (1, 2))])
+    store.record_step("discovery", step, [GroupRecord("p", (1, 2), (True, True))], objective("discovery"))
 print("recorded", flush=True)
 sys.stdin.read()
 """
