@@ -30,15 +30,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lapo_verl.hooks.groups import Rollout, score_groups, step_metrics
 
-from lapo_verl.config import LapoConfig
-from lapo_verl.method import LengthStats, discovery_rewards
+from lapo_verl.hooks.step import Rollout, Step, step_metrics
+from lapo_verl.objectives import Groups, checked_rewards, float32_scores, objective
 from lapo_verl.store import LengthStore
 
 GROUPS, ROLLOUTS, SHORTEST, LONGEST = 128, 8, 1200, 2400
 CORRECT = 0.6  # share of rollouts
-SETTINGS = LapoConfig(stage="discovery")
+DISCOVERY, RESPONSE_LIMIT = objective("discovery"), 4096
 GOAL_STEP_MS, GOAL_RATIO, GOAL_GROWTH, GOAL_BYTES = 50.0, 160.0, 1.2, 64.0
 
 
@@ -92,9 +91,11 @@ def our_step(store: LengthStore, step: int, groups: list[Group]) -> None:
         for name, group in zip(names, groups, strict=True)
         for correct, length in zip(group.correct, group.lengths, strict=True)
     ]
-    scored = score_groups(rollouts, SETTINGS)
-    after = store.record_step("discovery", step, [group.record for group in scored])
-    step_metrics(scored, rollouts, before, after, SETTINGS)
+    sampled, memory = Step(rollouts, RESPONSE_LIMIT), store.memory("discovery")
+    rewards = checked_rewards(DISCOVERY, sampled.groups, memory)
+    after = store.record_step("discovery", step, sampled.records(), DISCOVERY)
+    sampled.by_rollout(float32_scores(rewards))
+    step_metrics(sampled, DISCOVERY, rewards, memory, before, after)
 
 
 class ReferenceScheme:
@@ -121,9 +122,9 @@ class ReferenceScheme:
         for group, responses in zip(groups, texts, strict=True):
             for _ in range(2):
                 lengths = np.array([len(self.tokenizer.encode(response).ids) for response in responses])
-            discovery_rewards(group.correct, lengths)
-            stats = LengthStats.of(lengths[group.correct])
-            median = 4096.0 if stats is None else stats.median
+            one = Groups(group.correct[None], lengths[None])
+            DISCOVERY.rewards(one)
+            median = float(np.nan_to_num(DISCOVERY.update(one)[0], nan=4096.0))
             prompt = self.prompts[group.problem]
             if self.medians[prompt] != median:
                 self.medians[prompt] = median
