@@ -22,15 +22,16 @@ def checkpoint_store(model_path: str) -> Path | None:
 
 
 def other_run(store: LengthStore, snapshot: Path, problems: Collection[str]) -> str | None:
-    """What to say where a checkpoint's snapshot recorded another Discovery than the store; else None.
+    """What to say where a checkpoint's snapshot recorded another training than the store; else None.
 
-    The store may have gone on: what both have seen has to be the same.
+    The store may have gone on, and may lack later runs: what both have seen has to be the same.
     """
     with LengthStore.open(snapshot, read_only=True) as other:
-        last = other.last_step("discovery") or 0
+        names = {run.name for run in store.runs()}
+        last = {run.name: run.last_step or 0 for run in other.runs() if run.name in names}
         for problem in sorted(other.known(problems))[:COMPARED]:
             first, second = (
-                [record for record in each.history(problem) if record.stage == "discovery" and record.step <= last]
+                [record for record in each.history(problem) if record.step <= last.get(record.run, -1)]
                 for each in (store, other)
             )
             if first != second:

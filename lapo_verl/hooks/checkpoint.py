@@ -19,13 +19,14 @@ from typing import Any
 from verl.trainer.ppo.checkpoint_callback import CheckpointCallback
 from verl.utils.checkpoint.checkpoint_manager import find_latest_ckpt_path
 
-from lapo_verl.config import LapoSettings
+from lapo_verl.config import LapoConfig
+from lapo_verl.objectives import Objective
 from lapo_verl.runs.checkpoints import SNAPSHOT
 from lapo_verl.runs.prompt_note import PromptNote
 from lapo_verl.runs.starting_point import starting_point
 from lapo_verl.store import LengthStore, StoreDamagedError, StoreError
 
-# The step of stage 1 that stage 2 began with, noted in its store; None where a store's file was named.
+# The step of the earlier run that this one began with, noted in its store; None where a store's file was named.
 STARTING_STEP = "starting_step"
 logger = logging.getLogger(__name__)
 
@@ -95,42 +96,46 @@ def trains(val_only: bool, val_before_train: bool) -> bool:
     return not (val_only and val_before_train)
 
 
-def open_store(settings: LapoSettings, checkpoint: Checkpoint | None) -> LengthStore:
-    """The store opened for writing, as it was at ``checkpoint``, or as the stage starts with where that is None.
+def open_store(config: LapoConfig, checkpoint: Checkpoint | None) -> LengthStore:
+    """The store opened for writing, as it was at ``checkpoint``, or as the run starts with where that is None.
+
+    A run starts with the store that ``lapo.init_from`` names. Without, one whose objective needs the targets of an
+    earlier run starts with what ``lapo.store`` has of such runs, every other one with nothing.
 
     Nothing is lost: a store whose records are forgotten is copied beside itself first.
 
     Raises:
-        StoreError: stage 2 has no store to start from, neither snapshot nor store reach back to the checkpoint, or the
-            checkpoint is another stage's.
+        StoreError: there is no store to start from, neither snapshot nor store reach back to the checkpoint, or the
+            checkpoint is another objective's.
     """
-    settings.store.parent.mkdir(parents=True, exist_ok=True)
+    config.store.parent.mkdir(parents=True, exist_ok=True)
     if checkpoint is not None:
-        return _resume_store(settings, checkpoint)
-    with _kept(settings.store):
-        if settings.stage == "internalization" and settings.initial_store is not None:
-            _copy_stage_one(settings.initial_store, settings.store)
-        elif settings.store.exists():
-            with LengthStore.open(settings.store) as store:
-                store.rewind(settings.stage, -1)
-    if settings.stage == "internalization" and not settings.store.exists():
+        return _resume_store(config, checkpoint)
+    objective, start = config.objective, None if config.init_from is None else starting_point(config.init_from)
+    with _kept(config.store):
+        if start is not None:
+            _copy_earlier_runs(start.store, config.store, objective.name)
+        elif config.store.exists():
+            with LengthStore.open(config.store) as store:
+                _forget(store, objective.name if objective.starts_from_targets else None)
+    if objective.starts_from_targets and not config.store.exists():
         raise StoreError(
-            f"{settings.store}: stage 2 starts from the store of stage 1, and there is none; set lapo.init_from to the "
-            "folder of that run"
+            f"{config.store}: {objective.name} starts from the store of an earlier run (stage 2 from stage 1's), and "
+            "there is none; set lapo.init_from to the folder of that run"
         )
-    store = LengthStore.open(settings.store)
-    if settings.stage == "internalization" and settings.init_from is not None:
-        store.set_meta(STARTING_STEP, starting_point(settings.init_from).step)
+    store = LengthStore.open(config.store)
+    if start is not None:
+        store.set_meta(STARTING_STEP, start.step)
     return store
 
 
-def check_stage(store: LengthStore, stage: str, checkpoint: Checkpoint) -> None:
-    """StoreError where ``checkpoint``, whose store is ``store``, was made by another stage than ``stage``."""
-    made_by = store.stage
-    if made_by != stage:
+def check_run(store: LengthStore, objective: Objective, checkpoint: Checkpoint) -> None:
+    """StoreError where ``checkpoint``, whose store is ``store``, was made by another run than ``objective``'s."""
+    made_by = next((run.name for run in reversed(store.runs()) if run.steps), None)
+    if made_by != objective.name:
         raise StoreError(
-            f"{checkpoint.folder}: is a checkpoint of {made_by}, and this run is {stage}. verl would go on from step "
-            f"{checkpoint.step} as if it were this run's own. Give {stage} a folder of its own "
+            f"{checkpoint.folder}: is a checkpoint of {made_by}, and this run is {objective.name}. verl would go on "
+            f"from step {checkpoint.step} as if it were this run's own. Give {objective.name} a folder of its own "
             "(trainer.default_local_dir), or set trainer.resume_mode=disable"
         )
 
@@ -147,47 +152,54 @@ def _check_is_verls(folder: Path) -> None:
         )
 
 
-def _copy_stage_one(source: Path, target: Path) -> None:
-    """Stage 1's part of the store at ``source``, which stays as it is."""
+def _copy_earlier_runs(source: Path, target: Path, name: str) -> None:
+    """The store at ``source``, which stays as it is, without the run ``name`` and what came after it."""
     LengthStore.restore(source, target)
     with LengthStore.open(target) as store:
-        steps = store.totals()["steps"]["internalization"]
-        store.rewind("internalization", -1)
+        steps = {run.name: run.steps for run in store.runs()}.get(name, 0)
+        _forget(store, name)
     if steps:
         logger.warning(
-            "lapo: %s has %d steps of internalization as well; %s starts from the end of discovery without them",
+            "lapo: %s has %d steps of %s as well; %s starts from what came before, without them",
             source,
             steps,
+            name,
             target,
         )
 
 
-def _resume_store(settings: LapoSettings, checkpoint: Checkpoint) -> LengthStore:
-    snapshot = checkpoint.folder / SNAPSHOT
+def _forget(store: LengthStore, name: str | None) -> None:
+    """Forgets the run ``name`` and what came after it, nothing where there is no such run; all runs where None."""
+    runs = [run.name for run in store.runs()]
+    first = name if name is not None else next(iter(runs), None)
+    if first in runs:
+        store.rewind(first, -1)
+
+
+def _resume_store(config: LapoConfig, checkpoint: Checkpoint) -> LengthStore:
+    snapshot, name = checkpoint.folder / SNAPSHOT, config.objective.name
     if snapshot.exists():
         with LengthStore.open(snapshot, read_only=True) as store:
-            check_stage(store, settings.stage, checkpoint)
-        with _kept(settings.store):
-            LengthStore.restore(snapshot, settings.store)
-        logger.warning("lapo: store %s put back to %s", settings.store, snapshot)
-        return LengthStore.open(settings.store)
+            check_run(store, config.objective, checkpoint)
+        with _kept(config.store):
+            LengthStore.restore(snapshot, config.store)
+        logger.warning("lapo: store %s put back to %s", config.store, snapshot)
+        return LengthStore.open(config.store)
     # The process died between verl's checkpoint and our snapshot. The store itself has then seen that step.
-    if not settings.store.exists():
-        raise StoreError(f"{snapshot}: missing, and so is the store {settings.store}; resume from another checkpoint")
-    with LengthStore.open(settings.store, read_only=True) as store:
-        check_stage(store, settings.stage, checkpoint)
-        last = store.last_step(settings.stage)
+    if not config.store.exists():
+        raise StoreError(f"{snapshot}: missing, and so is the store {config.store}; resume from another checkpoint")
+    with LengthStore.open(config.store, read_only=True) as store:
+        check_run(store, config.objective, checkpoint)
+        last = store.last_step(name)
     if last is None or last < checkpoint.step:
         raise StoreError(
-            f"{snapshot}: missing, and the store {settings.store} ends at step {last} of {settings.stage}, before the "
-            f"checkpoint's step {checkpoint.step}; resume from another checkpoint"
+            f"{snapshot}: missing, and the store {config.store} ends at step {last} of {name}, before the checkpoint's "
+            f"step {checkpoint.step}; resume from another checkpoint"
         )
-    with _kept(settings.store), LengthStore.open(settings.store) as store:
-        forgotten = store.rewind(settings.stage, checkpoint.step)
-    logger.warning(
-        "lapo: store %s rewound to step %d, %d records forgotten", settings.store, checkpoint.step, forgotten
-    )
-    return LengthStore.open(settings.store)
+    with _kept(config.store), LengthStore.open(config.store) as store:
+        forgotten = store.rewind(name, checkpoint.step)
+    logger.warning("lapo: store %s rewound to step %d, %d records forgotten", config.store, checkpoint.step, forgotten)
+    return LengthStore.open(config.store)
 
 
 @contextmanager

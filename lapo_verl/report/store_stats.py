@@ -1,4 +1,4 @@
-"""What a length store knows: totals, the problems whose budgets changed most, and an export of every record."""
+"""What a length store knows: totals, the problems whose targets changed most, and an export of every record."""
 
 from __future__ import annotations
 
@@ -23,36 +23,35 @@ COPY_HINT = "To copy a store, take the snapshot in a checkpoint: global_step_N/l
 SCHEMA = pa.schema(
     [
         ("problem_id", pa.string()),
-        ("stage", pa.string()),
+        ("run", pa.string()),
         ("step", pa.int64()),
-        ("n", pa.int64()),
-        ("correct_lengths", pa.list_(pa.int64())),
-        *((name, pa.float64()) for name in ("low", "high", "median", "mean", "minimum")),
-        ("budget_shown", pa.float64()),
-        ("budget_after", pa.float64()),
+        ("lengths", pa.list_(pa.int64())),
+        ("correct", pa.list_(pa.bool_())),
+        ("prompt_budget", pa.float64()),
+        ("target", pa.float64()),
     ]
 )
 
 
 def most_changed(store: LengthStore, count: int) -> list[dict[str, Any]]:
-    """The problems whose budget has moved furthest since it was first known: id, first and last budget in tokens."""
+    """The problems whose target has moved furthest since it was first known: id, first and last target in tokens."""
     first: dict[str, float] = {}
     last: dict[str, float] = {}
     for record in store.records():
-        if record.budget_after is not None:
-            first.setdefault(record.problem_id, record.budget_after)
-            last[record.problem_id] = record.budget_after
+        if record.target is not None:
+            first.setdefault(record.problem_id, record.target)
+            last[record.problem_id] = record.target
     moved = heapq.nlargest(count, last, key=lambda problem: abs(last[problem] - first[problem]))
     return [{"problem_id": problem, "first": first[problem], "last": last[problem]} for problem in moved]
 
 
 @dataclass(frozen=True)
 class Adherence:
-    """How far the correct rollouts of stage 2 were from the budget that they were shown.
+    """How far the correct rollouts were from the budget that their prompt named, in the last run that names one.
 
     Attributes:
         steps: {step: {"tokens": mean |len - n|, "relative": mean |len - n| / n}}, over correct rollouts.
-        visits: (budget shown, mean length of the correct rollouts) in tokens, of visits in the last quarter of the
+        visits: (prompt budget, mean length of the correct rollouts) in tokens, of visits in the last quarter of the
             steps, at most ``VISITS_SHOWN``, the latest.
     """
 
@@ -61,19 +60,24 @@ class Adherence:
 
 
 def adherence(store: LengthStore) -> Adherence:
-    """Read off every record of stage 2 that names a budget; the metrics ``lapo/adherence_*`` say the same."""
-    last = store.last_step("internalization") or 0
+    """Read off every record that names a budget; the metrics ``lapo/adherence_*`` say the same."""
+    last = {run.name: run.last_step or 0 for run in store.runs()}
+    run: str | None = None
     sums: dict[int, list[float]] = {}
     visits: deque[tuple[float, float]] = deque(maxlen=VISITS_SHOWN)
     for record in store.records():
-        budget, lengths = record.budget_shown, record.correct_lengths
-        if record.stage != "internalization" or not budget or not lengths:
+        budget, lengths = record.prompt_budget, record.correct_lengths
+        if not budget or not lengths:
             continue
+        if record.run != run:  # a later one
+            run = record.run
+            sums.clear()
+            visits.clear()
         away = sum(abs(length - budget) for length in lengths)
         total = sums.setdefault(record.step, [0.0, 0.0, 0.0])
         for position, value in enumerate((away, away / budget, len(lengths))):
             total[position] += value
-        if record.step > 0.75 * last:
+        if record.step > 0.75 * last[record.run]:
             visits.append((budget, sum(lengths) / len(lengths)))
     steps = {step: {"tokens": far / n, "relative": relative / n} for step, (far, relative, n) in sums.items()}
     return Adherence(steps, list(visits))
@@ -84,14 +88,14 @@ def tables(totals: dict[str, Any], changed: list[dict[str, Any]]) -> Iterator[Ta
     overview = Table("length store", "", show_header=True)
     for key in ("problems", "solved", "unsolved", "visits"):
         overview.add_row(key, f"{totals[key]:,}")
-    for stage, steps in totals["steps"].items():
-        overview.add_row(f"steps of {stage}", f"{steps:,}")
+    for run, steps in totals["steps"].items():
+        overview.add_row(f"steps of {run}", f"{steps:,}")
     for percentile, tokens in totals["budget_percentiles"].items():
-        overview.add_row(f"budget, percentile {percentile}", f"{tokens:.1f} tokens")
+        overview.add_row(f"target, percentile {percentile}", f"{tokens:.1f} tokens")
     overview.caption = COPY_HINT
     yield overview
     if changed:
-        table = Table("problem", "first budget", "last budget", "change", title="most changed, tokens")
+        table = Table("problem", "first target", "last target", "change", title="most changed, tokens")
         for row in changed:
             change = row["last"] - row["first"]
             table.add_row(row["problem_id"], f"{row['first']:.1f}", f"{row['last']:.1f}", f"{change:+.1f}")
@@ -134,8 +138,9 @@ def _write_csv(records: Iterator[Record], path: Path) -> int:
         writer = csv.DictWriter(file, [field.name for field in fields(Record)])
         writer.writeheader()
         for record in records:
-            lengths = " ".join(map(str, record.correct_lengths))
-            writer.writerow({**asdict(record), "correct_lengths": lengths})
+            lengths = " ".join("?" if length is None else str(length) for length in record.lengths)
+            correct = " ".join(str(int(right)) for right in record.correct)
+            writer.writerow({**asdict(record), "lengths": lengths, "correct": correct})
             count += 1
     return count
 

@@ -1,4 +1,4 @@
-"""Which store a run starts with: from scratch, resumed, resumed without a snapshot, and across stages."""
+"""Which store a run starts with: from scratch, resumed, resumed without a snapshot, and after an earlier run."""
 
 from __future__ import annotations
 
@@ -10,21 +10,27 @@ import pytest
 from omegaconf import OmegaConf
 
 from lapo_verl.config import LapoConfig
-from lapo_verl.hooks.checkpoint import Checkpoint, StoreSnapshot, open_store, resume_point, trains
+from lapo_verl.hooks.checkpoint import STARTING_STEP, Checkpoint, StoreSnapshot, open_store, resume_point, trains
+from lapo_verl.objectives import objective
 from lapo_verl.runs.prompt_note import PromptNote, read_note
 from lapo_verl.store import GroupRecord, LengthStore, StoreError
 
 TEMPLATE = {"chat_template": "{{ messages }}"}
 
 
-def settings(folder: Path, stage: str = "discovery", init_from: Path | None = None) -> LapoConfig:
+def settings(folder: Path, name: str = "discovery", init_from: Path | None = None) -> LapoConfig:
     return LapoConfig.parse(
-        {"stage": stage, "store": str(folder / "lapo_store.sqlite"), "init_from": init_from and str(init_from)}
+        {
+            "objective": {"name": name},
+            "store": str(folder / "lapo_store.sqlite"),
+            "init_from": init_from and str(init_from),
+        }
     )
 
 
-def record(store: LengthStore, stage: str, step: int) -> None:
-    store.record_step(stage, step, [GroupRecord("p", 4, (100 - step, 120 - step), store.budgets(["p"])["p"])])
+def record(store: LengthStore, run: str, step: int) -> None:
+    group = GroupRecord("p", (100 - step, 120 - step, 900), (True, True, False), store.budgets(["p"])["p"])
+    store.record_step(run, step, [group], objective(run))
 
 
 def checkpoint(folder: Path, step: int) -> Checkpoint:
@@ -42,7 +48,7 @@ def save(store: LengthStore, place: Checkpoint) -> None:
 
 
 def steps(store: LengthStore) -> list[tuple[str, int]]:
-    return [(entry.stage, entry.step) for entry in store.history("p")]
+    return [(entry.run, entry.step) for entry in store.history("p")]
 
 
 def test_resume_point_is_verls(tmp_path: Path) -> None:
@@ -114,7 +120,7 @@ def test_died_between_verls_checkpoint_and_the_snapshot(tmp_path: Path) -> None:
     with open_store(settings(tmp_path), None) as store:
         for step in (1, 2, 3):
             record(store, "discovery", step)
-        budgets = store.history("p")[1].budget_after
+        budgets = store.history("p")[1].target
     place = checkpoint(tmp_path, 2)
     with open_store(settings(tmp_path), place) as store:
         assert steps(store) == [("discovery", 1), ("discovery", 2)]
@@ -188,7 +194,7 @@ def test_stage_two_starts_from_the_end_of_stage_one(tmp_path: Path, caplog: pyte
         assert store.budgets(["p"]) == {"p": 109.0}
         record(store, "internalization", 1)
     (line,) = [message for message in caplog.messages if "has 2 steps of internalization as well" in message]
-    assert "starts from the end of discovery" in line
+    assert "starts from what came before" in line
     with LengthStore.open(first / "lapo_store.sqlite", read_only=True) as store:
         assert len(steps(store)) == 3
 
@@ -231,3 +237,46 @@ def test_stage_two_starts_from_a_copy_of_stage_ones_store(tmp_path: Path) -> Non
 def test_stage_two_without_any_store_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"lapo\.init_from"):
         open_store(settings(tmp_path, "internalization"), None)
+
+
+def test_the_step_that_the_run_starts_from_is_noted(tmp_path: Path) -> None:
+    first = tmp_path / "one"
+    with open_store(settings(first), None) as store:
+        record(store, "discovery", 1)
+        place = checkpoint(first, 1)
+        save(store, place)
+    (place.folder / "actor" / "huggingface").mkdir(exist_ok=True)
+    (place.folder / "actor" / "huggingface" / "config.json").write_text("{}")
+    (place.folder / "actor" / "huggingface" / "model.safetensors").write_text("")
+    with open_store(settings(tmp_path / "two", "internalization", place.folder), None) as store:
+        assert store.meta[STARTING_STEP] == 1
+
+
+@pytest.mark.parametrize("name", ["kimi", "hapo", "discovery"])
+def test_an_objective_that_needs_no_targets_starts_with_an_empty_store(tmp_path: Path, name: str) -> None:
+    """Targets of another objective are not its own."""
+    with open_store(settings(tmp_path), None) as store:
+        record(store, "discovery", 1)
+        record(store, "internalization", 1)
+    with open_store(settings(tmp_path, name), None) as store:
+        assert (store.runs(), store.budgets(["p"])) == ([], {"p": None})
+    assert kept(tmp_path) == [[("discovery", 1), ("internalization", 1)]]
+
+
+def test_one_that_is_told_where_to_start_keeps_what_is_there(tmp_path: Path) -> None:
+    with open_store(settings(tmp_path / "one"), None) as store:
+        record(store, "discovery", 1)
+    hapo = settings(tmp_path / "two", "hapo", tmp_path / "one" / "lapo_store.sqlite")
+    with open_store(hapo, None) as store:
+        assert store.budgets(["p"]) == {"p": 109.0}
+
+
+def test_a_resumed_run_has_its_memory_back(tmp_path: Path) -> None:
+    with open_store(settings(tmp_path, "laser_d"), None) as store:
+        record(store, "laser_d", 1)
+        save(store, checkpoint(tmp_path, 1))
+        at_checkpoint = store.memory("laser_d")
+        record(store, "laser_d", 2)
+        assert store.memory("laser_d") != at_checkpoint
+    with open_store(settings(tmp_path, "laser_d"), resume_point(str(tmp_path), "auto", None)) as store:
+        assert store.memory("laser_d") == at_checkpoint
