@@ -54,8 +54,10 @@ def _without_effect(settings: LapoConfig, hooks: bool, resumes: bool) -> Iterato
             lambda key: key not in BASELINE_KEYS and not key.startswith("lapo.prompt_templates."),
             "the baseline rewards correctness alone, without a store, a length reward and guidance",
         )
-    if not objective.starts_from_targets:
-        yield start_keys.__contains__, f"the objective {objective.name} starts from nothing that an earlier run knows"
+    if not objective.keeps_targets:
+        yield start_keys.__contains__, f"the objective {objective.name} needs nothing that an earlier run knows"
+    elif settings.init_from is None and not objective.starts_from_targets:
+        yield "lapo.max_unknown_share".__eq__, "lapo.init_from is not set, so the run starts with an empty store"
     elif resumes:
         yield (
             start_keys.__contains__,

@@ -137,7 +137,13 @@ class Run:
         if self.checkpoint is not None:
             snapshot = self.checkpoint.folder / SNAPSHOT
             return snapshot if snapshot.exists() else self.settings.store
-        return self.store_source[0] if self.settings.objective.starts_from_targets else None
+        return self.store_source[0] if self.starts_from_store else None
+
+    @property
+    def starts_from_store(self) -> bool:
+        """Whether the run, from scratch, starts with the store of an earlier run."""
+        settings = self.settings
+        return self.has_hooks and (settings.objective.starts_from_targets or settings.init_from is not None)
 
     @property
     def has_hooks(self) -> bool:
@@ -422,7 +428,7 @@ def check_starting_point(run: Run) -> list[Finding]:
 
     A run that is resumed keeps the reference model of the KL term that it began with.
     """
-    if not run.settings.objective.starts_from_targets:
+    if not run.starts_from_store:
         return []
     model, init_from = run.config.actor_rollout_ref.model, run.settings.init_from
     of_stage_one = OmegaConf.is_interpolation(model, "path")
@@ -455,7 +461,7 @@ def _starting_step(checkpoint: Checkpoint | None) -> int | None:
 def check_store(run: Run) -> list[Finding]:
     """Stage 2 from scratch needs a store that was made with these problems."""
     objective = run.settings.objective
-    if not objective.starts_from_targets or run.checkpoint is not None or not run.trains:
+    if not run.starts_from_store or run.checkpoint is not None or not run.trains:
         return []
     source, key = run.store_source
     if not source.exists():
