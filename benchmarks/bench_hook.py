@@ -64,7 +64,8 @@ def problem_name(problem: int) -> str:
 
 def fill(path: Path, problems: int) -> None:
     """A store with one record for each of ``problems`` problems, written by SQLite itself."""
-    LengthStore.open(path).close()
+    with LengthStore.open(path) as store:
+        store.begin_run("discovery", DISCOVERY, {"response_limit": RESPONSE_LIMIT})
     connection = sqlite3.connect(path)
     connection.executescript(
         f"""PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF; BEGIN;
@@ -73,10 +74,10 @@ def fill(path: Path, problems: int) -> None:
         INSERT INTO problems
             SELECT printf('%032x', x * {0x9E3779B1}), 1200 + x % 1200, x + 1 FROM numbers;
         INSERT INTO records
-            SELECT x + 1, 0, 1 + x / {GROUPS}, printf('%032x', x * {0x9E3779B1}), {ROLLOUTS}, zeroblob(20),
-                1500.5, 2000.5, 1800, 1790.2, 1200, NULL, 1200 + x % 1200, NULL, 4294967295 FROM numbers;
+            SELECT x + 1, 1, 1 + x / {GROUPS}, printf('%032x', x * {0x9E3779B1}), {ROLLOUTS}, zeroblob({2 * ROLLOUTS}),
+                zeroblob({ROLLOUTS // 8}), NULL, 1200 + x % 1200, NULL, 4294967295 FROM numbers;
         INSERT INTO steps
-            SELECT 0, 1 + x, 1 + x * {GROUPS} FROM numbers WHERE x * {GROUPS} < {problems};
+            SELECT 1, 1 + x, 1 + x * {GROUPS}, NULL, 4294967295 FROM numbers WHERE x * {GROUPS} < {problems};
         COMMIT;"""
     )
     connection.close()
