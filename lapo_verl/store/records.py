@@ -43,7 +43,7 @@ class GroupRecord:
             raise ValueError("lengths must be those of at least 1 rollout, got none")
         if len(lengths) != len(correct):
             raise ValueError(f"correct has {len(correct)} rollouts, lengths has {len(lengths)}")
-        if any(right and length is None for length, right in zip(lengths, correct, strict=True)):
+        if None in lengths and any(right and length is None for length, right in zip(lengths, correct, strict=True)):
             raise ValueError(f"lengths must be known of correct rollouts, got {lengths} where correct is {correct}")
         budget = self.prompt_budget
         if budget is not None:
@@ -123,7 +123,7 @@ def check_text(name: str, text: str) -> None:
 
 
 def _is_plain(text: str) -> bool:
-    return "\0" not in text and not any("\ud800" <= char <= "\udfff" for char in text)
+    return "\0" not in text and (text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text))
 
 
 def _flag(value: bool) -> bool:

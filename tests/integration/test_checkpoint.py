@@ -12,9 +12,11 @@ from omegaconf import OmegaConf
 from lapo_verl.config import LapoConfig
 from lapo_verl.hooks.checkpoint import STARTING_STEP, Checkpoint, StoreSnapshot, open_store, resume_point, trains
 from lapo_verl.objectives import objective
+from lapo_verl.runs.checkpoints import SNAPSHOT
 from lapo_verl.runs.prompt_note import PromptNote, read_note
 from lapo_verl.store import GroupRecord, LengthStore, StoreError
 
+FIRST_SCHEMA = Path(__file__).parents[1] / "unit" / "store" / "first_schema" / "lapo_store.sqlite"
 TEMPLATE = {"chat_template": "{{ messages }}"}
 
 
@@ -280,3 +282,15 @@ def test_a_resumed_run_has_its_memory_back(tmp_path: Path) -> None:
         assert store.memory("laser_d") != at_checkpoint
     with open_store(settings(tmp_path, "laser_d"), resume_point(str(tmp_path), "auto", None)) as store:
         assert store.memory("laser_d") == at_checkpoint
+
+
+def test_a_checkpoint_whose_snapshot_is_of_the_first_schema_is_resumed(tmp_path: Path) -> None:
+    place = checkpoint(tmp_path, 5)
+    shutil.copy(FIRST_SCHEMA, place.folder / SNAPSHOT)
+    with pytest.raises(StoreError, match="is a checkpoint of internalization, and this run is kimi"):
+        open_store(settings(tmp_path, "kimi"), place)
+    with open_store(settings(tmp_path, "internalization"), place) as store:
+        assert store.last_step("internalization") == 5
+        record(store, "internalization", 6)
+    with LengthStore.open(place.folder / SNAPSHOT, read_only=True) as store:
+        assert store.last_step("internalization") == 5
