@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sqlite3
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,16 @@ def test_a_training_goes_on_from_it(path: Path) -> None:
         store.rewind("discovery", 6)
         assert [run.name for run in store.runs()] == ["discovery"]
         assert len(list(store.records())) == sum(record["stage"] == "discovery" for record in EXPECTED["records"])
+
+
+def test_the_objectives_make_the_targets_of_its_records_again_to_the_bit(path: Path, tmp_path: Path) -> None:
+    with LengthStore.open(path, read_only=True) as old, LengthStore.open(tmp_path / "new") as new:
+        records = list(old.records())
+        for (run, step), visits in groupby(records, key=lambda record: (record.run, record.step)):
+            groups = [GroupRecord(r.problem_id, r.lengths, r.correct, r.prompt_budget) for r in visits]
+            new.record_step(run, step, groups, objective(run))
+        assert list(new.records()) == records
+        assert new.budgets(EXPECTED["budgets"]) == EXPECTED["budgets"]
 
 
 def test_the_lengths_of_a_target_are_those_of_the_first_schemas_band(path: Path) -> None:
