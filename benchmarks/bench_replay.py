@@ -1,7 +1,7 @@
 """What `lapo replay` takes for a million rollouts: to read them, to get ready, and for each setting.
 
-A store with the visits of both stages (groups of 8, 60 % correct) and the samples of an evaluation are written first.
-The baseline is one call of the method's own functions a group, on a part of the groups, scaled up.
+A store with LAPO's two runs (groups of 8, 60 % correct) and the samples of an evaluation are written first. The
+baseline calls the same methods for one group at a time, on a part of the groups, scaled up. All times are CPU seconds.
 
     python benchmarks/bench_replay.py
 """
@@ -19,22 +19,17 @@ from typing import Any
 
 import numpy as np
 
-from lapo_verl.method import (
-    DiscoveryConfig,
-    InternalizationConfig,
-    LengthStats,
-    discovery_rewards,
-    internalization_rewards,
-)
+from lapo_verl.objectives import Groups, objective
 from lapo_verl.replay.command import check_budgets, compare, read_source
 from lapo_verl.replay.measure import Replay
 from lapo_verl.replay.settings import other_settings
-from lapo_verl.store import GroupRecord, LengthStore, note_settings
+from lapo_verl.store import GroupRecord, LengthStore
 
 ROLLOUTS, CORRECT, PROBLEMS, GROUPS_A_STEP = 8, 0.6, 20_000, 1000
-GRID = {"alpha": "0.3,1.0", "low": "20,40", "sigma": "60,240", "statistic": "mean"}
+TRIED = ("alpha=0.3,1.0", "low=20,40", "sigma=60,240", "statistic=mean")
+DISCOVERY, INTERNALIZATION = objective("discovery"), objective("internalization")
 BASELINE_GROUPS = 2000
-GOAL_TOTAL_S, GOAL_SETTING_S, GOAL_RATIO = 10.0, 1.0, 10.0
+GOAL_TOTAL_S, GOAL_SETTING_S, GOAL_RATIO = 4.0, 1.0, 10.0
 
 
 def draw(rng: np.random.Generator, groups: int) -> list[tuple[int, list[int], list[bool]]]:
@@ -47,24 +42,22 @@ def draw(rng: np.random.Generator, groups: int) -> list[tuple[int, list[int], li
 
 
 def write_store(path: Path, groups: list[tuple[int, list[int], list[bool]]]) -> None:
-    """Half of the groups in each stage; budgets are shown as the store gives them."""
+    """Half of the groups in each of two runs; prompts name the budgets as the store gives them."""
     with LengthStore.open(path) as store:
         for start in range(0, len(groups), GROUPS_A_STEP):
             step = groups[start : start + GROUPS_A_STEP]
-            stage = "discovery" if start < len(groups) / 2 else "internalization"
+            run = DISCOVERY if start < len(groups) / 2 else INTERNALIZATION
             shown = store.budgets([f"p{problem}" for problem, _, _ in step])
             records = [
                 GroupRecord(
                     f"p{problem}",
-                    ROLLOUTS,
-                    tuple(length for length, flag in zip(tokens, correct, strict=True) if flag),
-                    shown[f"p{problem}"] if stage == "internalization" else None,
+                    tuple(tokens),
+                    tuple(correct),
+                    shown[f"p{problem}"] if run is INTERNALIZATION else None,
                 )
                 for problem, tokens, correct in step
             ]
-            store.record_step(stage, 1 + start // GROUPS_A_STEP, records)
-        note_settings(store, DiscoveryConfig())
-        note_settings(store, InternalizationConfig())
+            store.record_step(run.name, 1 + start // GROUPS_A_STEP, records, run)
 
 
 def write_samples(path: Path, groups: list[tuple[int, list[int], list[bool]]]) -> None:
@@ -76,17 +69,19 @@ def write_samples(path: Path, groups: list[tuple[int, list[int], list[bool]]]) -
 
 
 def seconds(call: Callable[[], Any]) -> tuple[float, Any]:
-    start = time.perf_counter()
+    """CPU time, which another program's work does not change, and the call's result."""
+    start = time.process_time()
     result = call()
-    return time.perf_counter() - start, result
+    return time.process_time() - start, result
 
 
 def one_by_one(groups: list[tuple[int, list[int], list[bool]]]) -> None:
-    """The rewards of both stages and the statistics, group after group."""
+    """The rewards and targets of both objectives, group after group."""
     for _, tokens, correct in groups:
-        discovery_rewards(correct, tokens)
-        internalization_rewards(correct, tokens, 1000.0)
-        LengthStats.of([length for length, flag in zip(tokens, correct, strict=True) if flag])
+        group = Groups.of([correct], [tokens], target=[1000.0])
+        for each in (DISCOVERY, INTERNALIZATION):
+            each.rewards(group)
+            each.update(group)
 
 
 def main() -> int:
@@ -98,12 +93,12 @@ def main() -> int:
         store, samples = Path(name) / "lapo_store.sqlite", Path(name) / "samples.jsonl"
         write_store(store, groups)
         write_samples(samples, groups)
-        read_samples, _ = seconds(lambda: read_source(samples, None, None, None))
-        read, source = seconds(lambda: read_source(store, None, None, None))
-    prepare, replay = seconds(lambda: Replay(source.visits, source.measured, source.run))
+        read_samples, _ = seconds(lambda: read_source(samples))
+        read, source = seconds(lambda: read_source(store))
+    prepare, replay = seconds(lambda: Replay(source.visits, source.measured, source.runs))
     first, _ = seconds(lambda: compare(replay, []))
     check, budgets = seconds(lambda: check_budgets(replay))
-    settings = other_settings(source.run, GRID)
+    settings = other_settings(source.own, TRIED)
     grid, _ = seconds(lambda: compare(replay, settings))
     setting = (grid - first) / len(settings)
     part, _ = seconds(lambda: one_by_one(groups[:BASELINE_GROUPS]))

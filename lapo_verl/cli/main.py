@@ -235,31 +235,21 @@ def replay(
     source: Annotated[
         Path, typer.Argument(help="A length store, verl's rollout or validation dumps (folder or .jsonl), or samples.")
     ],
-    alpha: Annotated[str | None, typer.Option(help="Weight of Discovery's length reward; 0.3,0.7 tries both.")] = None,
-    low: Annotated[str | None, typer.Option(help="Lower percentile of the band.")] = None,
-    high: Annotated[str | None, typer.Option(help="Upper percentile of the band.")] = None,
-    decay: Annotated[str | None, typer.Option(help="Tokens outside the band at which the reward is 0.")] = None,
-    statistic: Annotated[str | None, typer.Option(help="Of the budgets: median, mean, minimum.")] = None,
-    on_unsolved: Annotated[str | None, typer.Option(help="Budget after an unsolved visit: reset, keep.")] = None,
-    degenerate_band: Annotated[str | None, typer.Option(help="Where P30 = P70: in_range, zero.")] = None,
-    beta: Annotated[str | None, typer.Option(help="Weight of Internalization's adherence reward.")] = None,
-    sigma: Annotated[str | None, typer.Option(help="Width of its Gaussian, tokens.")] = None,
-    named: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME:KEY=VALUE,...", help="One more setting, under a name.")
-    ] = None,
-    run: Annotated[
-        str | None, typer.Option(metavar="KEY=VALUE,...", help="What the run was made with, where the store is silent.")
-    ] = None,
-    stage: Annotated[str | None, typer.Option(help="discovery or internalization; a store's both otherwise.")] = None,
+    tried: Annotated[list[str] | None, typer.Option("--try", help="FIELD=VALUE,VALUE; each makes a setting.")] = None,
+    named: Annotated[list[str] | None, typer.Option("--set", help="NAME:FIELD=VALUE,...: one more setting.")] = None,
+    objective: Annotated[str | None, typer.Option(help="NAME,NAME: others, by their defaults; or all.")] = None,
+    run: Annotated[str | None, typer.Option(help="FIELD=VALUE,... of the run's own, where not as noted.")] = None,
+    of: Annotated[str | None, typer.Option(help="Name of a run of the store, to show this one alone.")] = None,
     store: Annotated[Path | None, typer.Option(help="For verl's rollout dumps: the store of their run.")] = None,
     write: Annotated[Path | None, typer.Option(help="Write a new store with the budgets of the one setting.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
-    """Rewards and budgets of recorded rollouts under other settings, beside the run's own.
+    """Rewards and budgets of recorded rollouts under other settings and objectives, beside the run's own.
 
-    Options with several values make a grid; all else is as in the run.
+    Several --try make a grid; all else is as in the run. In --set and --run, name=kimi takes another objective.
 
-    Example: lapo replay runs/discovery/lapo_store.sqlite --alpha 0.3,0.7,1.0 --set narrow:low=40,high=60
+    Example: lapo replay runs/discovery/lapo_store.sqlite --try alpha=0.3,0.7 --set narrow:low=40,high=60
+    --objective kimi
     """
     import json
 
@@ -267,19 +257,8 @@ def replay(
 
     from lapo_verl.replay.command import check_lines, run_replay, tables
 
-    options = {
-        "alpha": alpha,
-        "low": low,
-        "high": high,
-        "decay": decay,
-        "statistic": statistic,
-        "on_unsolved": on_unsolved,
-        "degenerate_band": degenerate_band,
-        "beta": beta,
-        "sigma": sigma,
-    }
     with errors_in_one_line():
-        report = run_replay(source, options, named or (), run, stage, store, write)
+        report = run_replay(source, tried or (), named or (), objective, run, of, store, write)
     if as_json:
         typer.echo(json.dumps(report))
         return

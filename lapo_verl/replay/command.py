@@ -1,4 +1,4 @@
-"""``lapo replay``: rewards and budgets of recorded rollouts under other settings. Is a hyperparameter worth a training?
+"""``lapo replay``: rewards and budgets of recorded rollouts under other objectives. Is a change worth a training?
 
 A replay gives the same rollouts other rewards. What the model would have written for these rewards it cannot say;
 it says what GRPO would have been told about the rollouts that there were.
@@ -6,12 +6,11 @@ it says what GRPO would have been told about the rollouts that there were.
 
 from __future__ import annotations
 
-import itertools
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import groupby
+from dataclasses import dataclass
+from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +20,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from lapo_verl.console import progress
-from lapo_verl.method import float32_scores
+from lapo_verl.objectives import Groups, Objective, float32_scores, objective, objective_class, objective_names
+from lapo_verl.objectives.fields import nearest
 from lapo_verl.replay import recorded as reading
-from lapo_verl.replay.measure import Replay
-from lapo_verl.replay.settings import (
-    BUDGET_KEYS,
-    DISCOVERY_KEYS,
-    INTERNALIZATION_KEYS,
-    ReplaySetting,
-    ReplaySettingError,
-    other_settings,
-    run_setting,
-)
+from lapo_verl.replay.measure import RecordedRun, Replay
+from lapo_verl.replay.settings import RUN, ReplaySettingError, Setting, other_settings, parse_assignments
 from lapo_verl.runs.jsonl import DumpError
-from lapo_verl.store import GroupRecord, LengthStore, note_settings, noted_rounding, noted_settings
-from lapo_verl.store.records import STAGES
+from lapo_verl.store import GroupRecord, LengthStore
 
 # Metric, heading, and how to show a value and a change of it.
 REWARD_COLUMNS = (
@@ -43,8 +34,7 @@ REWARD_COLUMNS = (
     ("reward_spread", "spread", "{:.3f}", "{:+.3f}"),
     ("no_signal_share", "no signal", "{:.1%}", "{:+.1%}"),
     ("rank_correlation", "rank corr.", "{:.2f}", "{:+.2f}"),
-    ("length_reward", "length reward", "{:.3f}", "{:+.3f}"),
-    ("in_band_share", "in band", "{:.1%}", "{:+.1%}"),
+    ("length_share", "length share", "{:.1%}", "{:+.1%}"),
     ("length_push", "push", "{:.2f}", "{:+.2f}"),
 )
 BUDGET_COLUMNS = (
@@ -55,132 +45,149 @@ BUDGET_COLUMNS = (
     ("budget_solved_share", "solved", "{:.1%}", "{:+.1%}"),
     ("budget_changed_share", "changed", "{:.1%}", "{:+.1%}"),
 )
+ALL = "all"
 LEGEND = (
     "spread: std inside a group. no signal: groups with one reward throughout. rank corr.: Spearman of reward and "
-    "length among a group's correct rollouts. push: advantage x (tokens - group's mean), below 0 shortens. "
-    "Second line: change against the run's own settings."
+    "length among a group's correct rollouts. length share: part of the reward that is not correctness. push: "
+    "advantage x (tokens - group's mean), below 0 shortens. Second line: change against the run's own objective."
 )
 
 
 @dataclass(frozen=True)
 class Source:
-    """What a replay reads: visits, which of them are wanted, and what the run says of itself.
+    """What a replay reads: visits, which of them are wanted, and the runs that made them.
 
     Attributes:
         visits: all that there are.
         measured: shape (V,) bool, those whose rewards are wanted.
-        run: the settings that the run was made with.
+        runs: in the order of training.
         scores: {step: rewards of each group} as verl trained on them; None where there is no training dump.
         notes: what a user should know of the source.
-        rounding: what the run's prompts rounded budgets to, in tokens; None where they did not.
     """
 
     visits: reading.Visits
     measured: NDArray[np.bool_]
-    run: ReplaySetting
+    runs: list[RecordedRun]
     scores: dict[int, list[tuple[float, ...]]] | None
     notes: list[str]
-    rounding: int | None = None
+
+    @property
+    def own(self) -> Setting:
+        """What the wanted runs were made with."""
+        wanted = np.unique(self.visits.run[self.measured]).tolist()
+        return Setting(RUN, {self.runs[number].name: self.runs[number].objective for number in wanted})
 
 
-def read_source(path: Path, stage: str | None, run: str | None, store: Path | None) -> Source:
+def read_source(path: Path, of: str | None = None, run: str | None = None, store: Path | None = None) -> Source:
     """Reads a store, a validation dump, an evaluation's samples, or a training dump with its store.
 
     Args:
         path: a store's file, a .jsonl, or a folder of ``{step}.jsonl``.
-        stage: of which stage; None for what the source suggests.
-        run: "key=value,..." that the run was made with, where its store has not noted them.
+        of: of which run of a store; None for all, of a training dump for the last one.
+        run: "field=value,..." that the run was made with, where its store says otherwise or there is none.
         store: of the run that wrote a training dump.
 
     Raises:
         DumpError, StoreError, ReplaySettingError: what is wrong with the source.
     """
-    if stage not in (None, *STAGES):
-        raise ReplaySettingError(f"--stage must be one of {', '.join(STAGES)}, got {stage!r}")
     is_store = path.suffix != ".jsonl" and not path.is_dir()
     files = [] if is_store else reading.dump_files(path)
     if files and reading.is_training_dump(files[0]):
-        return _read_training_dump(path, files, stage, run, store)
+        return _read_training_dump(path, files, of, run, store)
     if store is not None:
         raise ReplaySettingError(f"{path} is no training dump, and --store goes with these alone: leave it out")
     if is_store:
-        return _read_store(path, stage, run)
-    notes = (
-        [] if run else [f"{path} does not say what its run was made with: the paper's settings are taken, see --run"]
-    )
-    visits = reading.read_sample_visits(files, stage or "discovery", notes)
-    return Source(visits, np.ones(len(visits.n), dtype=bool), run_setting(None, None, run), None, notes)
+        return _read_store(path, of, run)
+    if of is not None:
+        raise ReplaySettingError(f"--of goes with a store: {path} is of one run; name its objective with --run name=")
+    notes = [] if run else [f"{path} does not say how its run was trained: discovery's defaults are taken, see --run"]
+    visits = reading.read_sample_visits(files, notes)
+    (own,) = _changed({RUN: objective("discovery")}, run).values()
+    return Source(visits, np.ones(len(visits.run), dtype=bool), [RecordedRun(own.name, own)], None, notes)
 
 
-def _read_store(path: Path, stage: str | None, run: str | None) -> Source:
-    notes: list[str] = []
+def _read_store(path: Path, of: str | None, run: str | None) -> Source:
     with LengthStore.open(path, read_only=True) as store:
-        noted, rounding = noted_settings(store), noted_rounding(store)
-        visits = reading.visits_of(progress(store.records(), "reading the store", store.totals()["visits"]))
-    if not len(visits.n):
+        noted = store.runs()
+        visits = reading.visits_of(
+            progress(store.records(), "reading the store", store.totals()["visits"]),
+            [each.name for each in noted],
+        )
+    if not len(visits.run):
         raise DumpError(f"{path}: no step is recorded in it yet")
-    for name, config in zip(STAGES, noted, strict=True):
-        if config is None and run is None and name in reading.stages_of(visits):
-            notes.append(f"{path} does not note the settings of {name}: the paper's are taken for the run's, see --run")
-    measured = reading.measured_visits(visits, stage)
-    if not measured.any():
-        raise DumpError(f"{path}: has no records of {stage}")
-    return Source(visits, measured, run_setting(*noted, run), None, notes, rounding)
+    try:
+        objectives: Mapping[str, Objective] = {each.name: objective(**each.objective) for each in noted}
+    except ValueError as error:
+        raise ReplaySettingError(f"{path}: {error}") from error
+    notes = [
+        f"{path} does not note the settings of {each.name}: the defaults are taken for the run's, see --run"
+        for each in noted
+        if run is None and each.objective.keys() != objectives[each.name].config().keys()
+    ]
+    objectives = _changed(objectives, run)
+    limits = [(each.settings.get("response_limit"), each.settings.get("guidance_rounding")) for each in noted]
+    runs = [RecordedRun(*own, *numbers) for own, numbers in zip(objectives.items(), limits, strict=True)]
+    if of is not None and of not in objectives:
+        raise ReplaySettingError(f"--of: {path} has no run {of!r}: {nearest(of, objectives)}")
+    measured = np.ones(len(visits.run), dtype=bool) if of is None else visits.run == list(objectives).index(of)
+    return Source(visits, measured, runs, None, notes)
 
 
-def _read_training_dump(
-    path: Path, files: list[Path], stage: str | None, run: str | None, store: Path | None
-) -> Source:
+def _read_training_dump(path: Path, files: list[Path], of: str | None, run: str | None, store: Path | None) -> Source:
     if store is None:
         raise DumpError(
             f"{path}: verl's training dump has neither token counts nor problem ids, the run's store has them; "
             "add --store <run>/lapo_store.sqlite"
         )
-    # A store of stage 2 begins with the records of stage 1.
-    whole = _read_store(store, None, run)
-    stage = stage or reading.stages_of(whole.visits)[-1]
+    # A store that began with another run's has that run's records first.
+    whole = _read_store(store, of, run)
+    last = whole.runs[-1].name if of is None else of
     scores = reading.read_scores(files, whole.notes)
-    measured = reading.measured_visits(whole.visits, stage, scores)
+    is_run = whole.visits.run == [each.name for each in whole.runs].index(last)
+    measured = is_run & np.isin(whole.visits.step, list(scores))
     if not measured.any():
-        raise DumpError(f"{path}: {store} has no {stage} record of its steps; see --store and --stage")
+        raise DumpError(f"{path}: {store} has no {last} record of its steps; see --store and --of")
     absent = sorted(set(scores) - set(whole.visits.step[measured].tolist()))
     if absent:
-        whole.notes.append(f"{path}: {store} has no {stage} record of step {', '.join(map(str, absent))}")
-    return Source(whole.visits, measured, whole.run, scores, whole.notes, whole.rounding)
+        whole.notes.append(f"{path}: {store} has no {last} record of step {', '.join(map(str, absent))}")
+    return Source(whole.visits, measured, whole.runs, scores, whole.notes)
+
+
+def _changed(objectives: Mapping[str, Objective], run: str | None) -> Mapping[str, Objective]:
+    """The objectives of a source with what ``--run`` says of them."""
+    return Setting(RUN, objectives).changed(RUN, parse_assignments("--run", run or "")).objectives
 
 
 def run_replay(
     path: Path,
-    options: Mapping[str, str | None],
+    tried: Sequence[str] = (),
     named: Sequence[str] = (),
+    objectives: str | None = None,
     run: str | None = None,
-    stage: str | None = None,
+    of: str | None = None,
     store: Path | None = None,
     write: Path | None = None,
 ) -> dict[str, Any]:
     """The whole of ``lapo replay``: what to show, as JSON has it.
 
     Args:
-        path, run, stage, store: see ``read_source``. With internalization, its budgets start from those that discovery
-            ended with in the run: the settings are stage 2's alone.
-        options, named: see ``replay_settings.other_settings``.
+        path, of, run, store: see ``read_source``. Of a run that is left out, the targets are those that it had.
+        tried, named: see ``settings.other_settings``.
+        objectives: "NAME,NAME", each for every run, with its defaults; "all" for all that the source allows.
         write: where to write the store that the one setting makes.
 
     Returns:
-        ``{source, notes, check: {budgets, rewards}, stages: {stage: ...}, written}``; see ``compare``,
-        ``check_budgets`` and ``check_rewards``.
+        ``{source, notes, check: {budgets, rewards}, runs: {run: ...}, written}``; see ``compare``, ``check_budgets``
+        and ``check_rewards``.
 
     Raises:
-        DumpError, StoreError, ReplaySettingError, OSError: what is wrong, and the way out.
+        ValueError (DumpError, ReplaySettingError), StoreError, OSError: what is wrong, and what to do.
     """
-    source = read_source(path, stage, run, store)
-    settings = other_settings(source.run, options, named)
-    _check_effect(path, source, settings)
-    if stage == "internalization":
-        settings = [replace(setting, discovery=source.run.discovery) for setting in settings]
+    source = read_source(path, of, run, store)
+    settings = other_settings(source.own, tried, named, _names(source, objectives))
     if write is not None:
         _check_write(source, settings, write)
-    replay = Replay(source.visits, source.measured, source.run, source.rounding)
+    replay = Replay(source.visits, source.measured, source.runs)
     report: dict[str, Any] = {
         "source": str(path),
         "notes": source.notes,
@@ -188,90 +195,111 @@ def run_replay(
             "budgets": check_budgets(replay),
             "rewards": None if source.scores is None else check_rewards(replay, source.scores),
         },
-        "stages": compare(replay, settings),
+        "runs": compare(replay, settings),
         "written": None,
     }
     if write is not None:
-        with LengthStore.open(path, read_only=True) as opened:
-            report["written"] = {"path": str(write), "records": write_store(opened, write, settings[0], stage)}
+        report["written"] = {"path": str(write), "records": write_store(path, write, settings[0].objectives)}
     return report
 
 
-def compare(replay: Replay, settings: Sequence[ReplaySetting]) -> dict[str, Any]:
-    """The run's own settings and each of ``settings``: ``{stage: {groups, rollouts, correct, steps, settings}}``.
+def _names(source: Source, objectives: str | None) -> list[str]:
+    """The objectives that ``--objective`` names; of "all", those that the source has the lengths for, and a note."""
+    if objectives != ALL:
+        return objectives.split(",") if objectives else []
+    visits = source.visits
+    wanted = visits.valid & np.isin(visits.run, visits.run[source.measured])[:, None]
+    if not np.isnan(visits.lengths[wanted]).any():
+        return objective_names()
+    needing = [name for name in objective_names() if objective_class(name).needs_wrong_lengths]
+    source.notes.append(
+        f"left out, for a store of the first schema lacks the lengths of wrong rollouts: {', '.join(needing)}"
+    )
+    return [name for name in objective_names() if name not in needing]
 
-    ``settings`` is a list of ``{name, settings, metrics, change}``; ``change`` is the difference to the run's metrics.
+
+def compare(replay: Replay, settings: Sequence[Setting]) -> dict[str, Any]:
+    """The runs' own objectives and each of ``settings``: ``{run: {groups, rollouts, correct, steps, settings}}``.
+
+    ``settings`` is a list of ``{name, objective, metrics, change}``; ``change`` is the difference to the run's metrics.
     """
-    visits, report = replay.visits, {}
-    stages = [stage for number, stage in enumerate(STAGES) if (replay.measured & (visits.stage == number)).any()]
-    for stage in stages:
-        here = replay.measured & (visits.stage == STAGES.index(stage))
-        of_the_run = replay.metrics(replay.run, stage)
-        rows = [{"name": replay.run.name, "settings": replay.run.as_dict(), "metrics": of_the_run, "change": None}]
-        for setting in progress(settings, f"replaying {stage}", len(settings)):
-            metrics = replay.metrics(setting, stage)
-            change = {key: _difference(value, of_the_run[key]) for key, value in metrics.items()}
-            rows.append({"name": setting.name, "settings": setting.as_dict(), "metrics": metrics, "change": change})
-        report[stage] = {
+    visits = replay.visits
+    report: dict[int, dict[str, Any]] = {}
+    for number in np.unique(visits.run[replay.measured]).tolist():
+        here = replay.measured & (visits.run == number)
+        metrics = replay.metrics(number, replay.own)
+        own = replay.runs[number]
+        report[number] = {
             "groups": int(here.sum()),
-            "rollouts": int(visits.n[here].sum()),
+            "rollouts": int(visits.valid[here].sum()),
             "correct": int(visits.correct[here].sum()),
             "steps": [int(visits.step[here].min()), int(visits.step[here].max())],
-            "settings": rows,
+            "settings": [{"name": RUN, "objective": own.objective.config(), "metrics": metrics, "change": None}],
         }
-    return report
+    for setting in progress(settings, "replaying", len(settings)):
+        outcomes = replay.under(setting.objectives)
+        for number, part in report.items():
+            own_metrics = part["settings"][0]["metrics"]
+            same = outcomes[number] is replay.own[number]
+            metrics = own_metrics if same else replay.metrics(number, outcomes)
+            part["settings"].append(
+                {
+                    "name": setting.name,
+                    "objective": outcomes[number].objective.config(),
+                    "metrics": metrics,
+                    "change": {key: _difference(value, own_metrics.get(key)) for key, value in metrics.items()},
+                }
+            )
+    return {replay.runs[number].name: part for number, part in report.items()}
 
 
 def check_budgets(replay: Replay) -> dict[str, int] | None:
-    """How many budgets the run's settings give back as they were recorded; None where the source records none."""
-    recorded = replay.visits.recorded
+    """How many targets the runs' objectives give back as they were recorded; None where the source records none."""
+    recorded = replay.visits.target
     if recorded is None:
         return None
-    replayed = replay.budgets(replay.run)
+    replayed = np.concatenate([outcome.after for outcome in replay.own])
     same = (replayed == recorded) | (np.isnan(replayed) & np.isnan(recorded))
     return {"visits": int(same.size), "equal": int(same.sum())}
 
 
 def check_rewards(replay: Replay, scores: Mapping[int, Sequence[tuple[float, ...]]]) -> dict[str, int]:
-    """How many rollouts get back the reward that verl trained on, bit for bit, under the run's settings.
+    """How many measured rollouts get back the reward that verl trained on, bit for bit, under the run's objective.
 
-    verl is given rewards in float32, see ``method.scores``. Its dumps do not name the problem, so a dumped group counts
-    as given back where its step has a group of the same rewards.
+    verl is given rewards in float32, see ``objectives.signal``. Its dumps do not name the problem, so a dumped group
+    counts as given back where its step has a group of the same rewards.
 
     Args:
-        scores: {step: rewards of each group}, from ``visits.read_scores``.
+        scores: {step: rewards of each group}, from ``recorded.read_scores``.
     """
     replayed: dict[int, Counter[tuple[float, ...]]] = {step: Counter() for step in scores}
-    wrong_only = replay.measured & (replay.visits.correct == 0)
-    rewardless = (np.flatnonzero(wrong_only), np.empty((int(wrong_only.sum()), 0)))
-    for visits, values in (rewardless, *replay.rewards(replay.run)):
-        for visit, row in zip(visits.tolist(), values.tolist(), strict=True):
-            wrong = int(replay.visits.n[visit]) - len(row)
-            replayed[int(replay.visits.step[visit])][_as_scored((*row, *(0.0,) * wrong))] += 1
+    rewards = np.concatenate([outcome.rewards for outcome in replay.own])[replay.measured]
+    for step, group in zip(replay.visits.step[replay.measured].tolist(), _as_scored(rewards), strict=True):
+        replayed[step][group] += 1
     rollouts = equal = 0
     for step, groups in scores.items():
-        dumped = Counter(_as_scored(group) for group in groups)
+        # A dump that is older than the grid of float32_scores comes out as a new one.
+        dumped = Counter(_as_scored(np.array(list(zip_longest(*groups, fillvalue=np.nan))).T))
         rollouts += sum(len(group) for group in groups)
         equal += sum(count * len(group) for group, count in (dumped & replayed[step]).items())
     return {"rollouts": rollouts, "equal": equal}
 
 
-def _as_scored(rewards: Sequence[float]) -> tuple[float, ...]:
-    """A group's scores, sorted; those of a dump that is older than the grid come out as those of a new one."""
-    return tuple(sorted(float32_scores(rewards).tolist()))
+def _as_scored(rewards: NDArray[np.float64]) -> Iterator[tuple[float, ...]]:
+    """Each group's scores, sorted."""
+    for row in np.sort(float32_scores(rewards), axis=1):
+        yield tuple(row[~np.isnan(row)].tolist())
 
 
-def write_store(source: LengthStore, target: Path, setting: ReplaySetting, stage: str | None = None) -> int:
-    """Writes a store with the records of ``source`` and the budgets that they make under ``setting``.
+def write_store(source: Path, target: Path, objectives: Mapping[str, Objective]) -> int:
+    """Writes a store with the records of ``source`` and the targets that they make under ``objectives``.
 
-    Stage 2 goes on from the budgets that stage 1 ended with: with ``stage`` internalization, stage 1's records and
-    budgets are those of ``source``. The budgets that prompts named stay as they were. What is noted of the training
-    goes along, with the setting's statistic and on_unsolved. ``low`` and ``high`` make the recorded band, which
-    lapo.guidance.form=range shows.
+    The runs before the first of ``objectives`` are those of ``source``, its targets go on from theirs; the other runs
+    are left out. What prompts named stays as it was.
 
     Args:
         target: a file that is not there yet; there whole or not at all.
-        stage: whose budgets ``setting`` makes; None for both. With discovery, stage 2 is left out.
+        objectives: {run: its objective}, one run or more that follow each other.
 
     Returns:
         The number of records.
@@ -282,99 +310,71 @@ def write_store(source: LengthStore, target: Path, setting: ReplaySetting, stage
     target.parent.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(dir=target.parent) as folder,
-        _beginning(source, Path(folder) / target.name, stage) as store,
+        LengthStore.open(source, read_only=True) as opened,
     ):
-        count = int(store.totals()["visits"])
-        records = progress(source.records(), f"writing {target.name}", source.totals()["visits"])
-        for (its_stage, step), visits in groupby(records, key=lambda record: (record.stage, record.step)):
-            if stage not in (None, its_stage):
-                continue
-            groups = [GroupRecord(v.problem_id, v.n, v.correct_lengths, v.budget_shown) for v in visits]
-            discovery, internalization = setting.discovery, setting.internalization
-            store.record_step(
-                its_stage,
-                step,
-                groups,
-                statistic=(discovery if its_stage == "discovery" else internalization).statistic,
-                on_unsolved=discovery.on_unsolved,
-                low=discovery.low,
-                high=discovery.high,
-            )
-            count += len(groups)
-        noted_discovery, noted_internalization = noted_settings(source)
-        # Of the settings, those that made the budgets; the rollouts were still rewarded in the band of the run.
-        if noted_discovery is not None and stage != "internalization":
-            statistic, on_unsolved = setting.discovery.statistic, setting.discovery.on_unsolved
-            note_settings(store, replace(noted_discovery, statistic=statistic, on_unsolved=on_unsolved))
-        if noted_internalization is not None:
-            note_settings(store, replace(noted_internalization, statistic=setting.internalization.statistic))
-        store.snapshot(target)
-    return count
+        new = Path(folder) / target.name
+        opened.snapshot(new)
+        with LengthStore.open(new) as store:
+            settings = {run.name: run.settings for run in opened.runs()}
+            store.rewind(next(name for name in settings if name in objectives), -1)
+            for run in (name for name in settings if name in objectives):
+                store.begin_run(run, objectives[run], settings[run])
+            records = progress(opened.records(), f"writing {target.name}", opened.totals()["visits"])
+            for (run, step), visits in groupby(records, key=lambda record: (record.run, record.step)):
+                if run in objectives:
+                    groups = [GroupRecord(v.problem_id, v.lengths, v.correct, v.prompt_budget) for v in visits]
+                    store.record_step(run, step, groups, objectives[run])
+            store.snapshot(target)
+            return int(store.totals()["visits"])
 
 
-def _beginning(source: LengthStore, path: Path, stage: str | None) -> LengthStore:
-    """The store at ``path`` as it is before the first record is written anew."""
-    if stage == "internalization":
-        source.snapshot(path)
-        store = LengthStore.open(path)
-        store.rewind("internalization", -1)
-        return store
-    return LengthStore.open(path, meta=source.meta)
-
-
-def _check_effect(path: Path, source: Source, settings: Sequence[ReplaySetting]) -> None:
-    """ReplaySettingError where a setting changes a key of a stage whose rollouts are not there, or are left out."""
-    keys_of = dict(zip(STAGES, (DISCOVERY_KEYS, INTERNALIZATION_KEYS), strict=True))
-    recorded = reading.stages_of(source.visits)
-    shown = [STAGES[number] for number in np.unique(source.visits.stage[source.measured])]
-    run = source.run.as_dict()
-    for setting, stage in itertools.product(settings, STAGES):
-        others = {key for other, keys in keys_of.items() if other != stage for key in keys}
-        for key in keys_of[stage]:
-            if key not in others and stage not in shown and setting.as_dict()[stage][key] != run[stage][key]:
-                why = f"--stage leaves {stage} out" if stage in recorded else f"{path} has no rollouts of {stage}"
-                raise ReplaySettingError(f"setting {setting.name!r}: {key} changes nothing, because {why}; drop it")
-
-
-def _check_writable(setting: ReplaySetting, run: ReplaySetting) -> None:
-    """ReplaySettingError where ``setting`` differs from the run's in more than what budgets are made of."""
-    for ours, theirs in zip(setting.as_dict().values(), run.as_dict().values(), strict=True):
-        others = [key for key in ours if key not in BUDGET_KEYS and ours[key] != theirs[key]]
-        if others:
-            raise ReplaySettingError(
-                f"--write takes {', '.join(BUDGET_KEYS)}, not {others[0]}: no budget depends on it"
-            )
-
-
-def _check_write(source: Source, settings: Sequence[ReplaySetting], target: Path) -> None:
+def _check_write(source: Source, settings: Sequence[Setting], target: Path) -> None:
     """Before any work: can this be written?"""
-    if source.visits.recorded is None or source.scores is not None:
+    if source.visits.target is None or source.scores is not None:
         raise ReplaySettingError("--write needs a store as SOURCE")
     if len(settings) != 1:
         raise ReplaySettingError(f"--write needs exactly one setting, got {len(settings)}")
-    _check_writable(settings[0], source.run)
+    for run, own in source.own.objectives.items():
+        if type(settings[0].objectives[run]) is not type(own):
+            raise ReplaySettingError(f"--write takes other fields of {own.name}, not another objective")
+        _check_makes_budgets(own, settings[0].objectives[run])
     if target.exists():
         raise ReplaySettingError(f"{target}: is there already; give the name of a new file")
 
 
+def _check_makes_budgets(own: Objective, changed: Objective) -> None:
+    """ReplaySettingError where a field is changed that no target depends on: tried on random groups."""
+    rng = np.random.default_rng(0)
+    correct = rng.random((100, 8)) < rng.random((100, 1))
+    groups = Groups(correct, rng.integers(1, 2**15, (100, 8)), target=rng.integers(1, 2**15, 100))
+    before = own.config()
+    for key, value in changed.config().items():
+        alone = objective(**before | {key: value})
+        if value != before[key] and np.array_equal(alone.update(groups), own.update(groups), equal_nan=True):
+            raise ReplaySettingError(f"--write takes fields that budgets are made with, not {key}")
+
+
 def tables(report: Mapping[str, Any]) -> Iterator[Table]:
-    """What ``run_replay`` returns, for the terminal: rewards and budgets of each stage."""
-    for stage, part in report["stages"].items():
+    """What ``run_replay`` returns, for the terminal: rewards and budgets of each run."""
+    for run, part in report["runs"].items():
         first, last = part["steps"]
         counts = f"{part['groups']:,} groups, {part['rollouts']:,} rollouts, {part['correct']:,} correct"
         steps = f"step {first}" if first == last else f"steps {first} to {last}"
-        rewards = _table(part["settings"], REWARD_COLUMNS, f"{stage}, {steps}: {counts}")
+        rewards = _table(part["settings"], REWARD_COLUMNS, f"{run}, {steps}: {counts}")
         rewards.caption = LEGEND
         yield rewards
-        others = [row for row in part["settings"] if row["change"] is None or row["metrics"]["budget_changed_share"]]
-        budgets = _table(others, BUDGET_COLUMNS, f"{stage}: budgets after step {last}, tokens")
-        if len(others) < len(part["settings"]):
-            budgets.caption = "Settings that are not shown make the budgets of the run."
-        yield budgets
+        of_the_run, *others = part["settings"]
+        metrics = [row["metrics"] for row in others]
+        others = [row for row, m in zip(others, metrics, strict=True) if m["budget_changed_share"] and m["budget_mean"]]
+        if others or of_the_run["metrics"]["budget_mean"] is not None:
+            budgets = _table([of_the_run, *others], BUDGET_COLUMNS, f"{run}: budgets after step {last}, tokens")
+            if len(others) < len(metrics):
+                budgets.caption = "Settings that are not shown make the budgets of the run, or none."
+            yield budgets
 
 
 def check_lines(check: Mapping[str, Any]) -> Iterator[str]:
-    """Whether the run's settings give back what was recorded, in words."""
+    """Whether the run's objective gives back what was recorded, in words."""
     for what, unit in (("budgets", "visits"), ("rewards", "rollouts")):
         found = check[what]
         if found is not None:

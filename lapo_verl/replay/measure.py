@@ -1,107 +1,168 @@
-"""What GRPO would have been told of recorded rollouts under other settings; vectorised over groups.
+"""What GRPO would have been told of recorded rollouts under other objectives, by the objectives' own methods.
 
-Groups are gathered in blocks by their number of correct rollouts, so a block's lengths are a matrix, one row a group.
+A group's rewards depend on its group, the fields and the memory alone, so the visits of many steps are rewarded at
+once: all that do not wait for one another's targets, or step by step where the objective has a memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lapo_verl.method import (
-    LengthStats,
-    adherence_reward,
-    band_reward,
-    discovery_budget,
+from lapo_verl.objectives import (
+    Groups,
+    Memory,
+    Objective,
+    checked_memory,
+    checked_rewards,
+    checked_targets,
     has_signal,
-    in_band,
-    update_budget,
 )
+from lapo_verl.objectives.lengths import Flags, Floats, MaskedLengths
 from lapo_verl.replay.recorded import Visits
-from lapo_verl.replay.settings import ReplaySetting
-from lapo_verl.store.records import STAGES
 
 BUDGET_PERCENTILES = (10, 50, 90)
 ADVANTAGE_EPSILON = 1e-6  # verl's compute_grpo_outcome_advantage
-NO_VISIT, AS_SHOWN = -1, -2
+AS_NAMED = -1
+Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class _Block:
-    """Visits of one stage that have one number of correct rollouts, k; M of them.
+class RecordedRun:
+    """One run of the source.
 
     Attributes:
-        stage: position in STAGES.
-        visits: shape (M,), their numbers.
-        n: shape (M,), number of rollouts.
-        lengths: shape (M, k), tokens of the correct rollouts.
-        ranks: shape (M, k), ranks of ``lengths`` in their rows.
+        name: of the run.
+        objective: what it was made with.
+        response_limit: in tokens; None where it is not known.
+        rounding: prompts named budgets as multiples of this many tokens; None where they named them unrounded.
     """
 
-    stage: int
-    visits: NDArray[np.int64]
-    n: NDArray[np.int64]
-    lengths: NDArray[np.float64]
-    ranks: NDArray[np.float64]
+    name: str
+    objective: Objective
+    response_limit: int | None = None
+    rounding: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What an objective makes of the M visits of a run.
+
+    Attributes:
+        objective: which one.
+        rewards: shape (M, N), NaN where there is no rollout.
+        target, prompt_budget: shape (M,), in tokens, as ``Groups`` has them.
+        after: shape (M,), the problem's target after the visit.
+        memory: after the run's last step.
+    """
+
+    objective: Objective
+    rewards: Floats
+    target: Floats
+    prompt_budget: Floats
+    after: Floats
+    memory: Memory | None
+
+
+class _Part:
+    """Visits that are rewarded at once; their last ``Groups`` are kept, for most settings change no target."""
+
+    def __init__(self, visits: Indices) -> None:
+        self.visits = visits
+        self.groups: Groups | None = None
+
+
+class _Shown(_Part):
+    """The measured visits of a run.
+
+    Attributes:
+        ranks: shape (M, N), of the lengths among a group's correct rollouts, see ``_ranks``.
+        distances: of all correct rollouts from the mean length of their group's, in tokens.
+    """
+
+    def __init__(self, visits: Visits, measured: Indices) -> None:
+        super().__init__(measured)
+        correct = MaskedLengths(visits.lengths[measured], visits.correct[measured])
+        self.ranks = _ranks(np.where(correct.mask, correct.values, np.nan))
+        self.distances = (correct.values - correct.mean()[:, None])[correct.mask]
 
 
 class Replay:
     """Recorded visits, made ready for any number of settings.
 
     Args:
-        visits: all that there are, for budgets follow from the whole history.
-        measured: shape (V,) bool, the visits whose rewards are wanted.
-        run: the settings that the visits were made with.
-        rounding: prompts showed budgets as multiples of this many tokens; None where they showed them unrounded.
+        visits: all that there are, for targets follow from the whole history.
+        measured: shape (V,) bool, the visits that ``metrics`` is about.
+        runs: in the order of training, with the objectives that the visits were made with.
+
+    Attributes:
+        own: the runs' own outcomes, one a run.
     """
 
-    def __init__(
-        self, visits: Visits, measured: NDArray[np.bool_], run: ReplaySetting, rounding: int | None = None
-    ) -> None:
+    def __init__(self, visits: Visits, measured: Flags, runs: Sequence[RecordedRun]) -> None:
         self.visits = visits
         self.measured = measured
-        self.run = run
-        self.rounding = rounding
-        blocks = _blocks(visits)
-        # {statistic: shape (V,), tokens; NaN where no rollout is correct}
-        self._values = _statistics(blocks, len(visits.n))
-        self._stats = _length_stats(visits, self._values)
-        self._read_at = _read_at(visits, rounding)
-        self._blocks = [_choose(block, measured) for block in blocks if measured[block.visits].any()]
-        self._budgets: dict[tuple[str, str, str], NDArray[np.float64]] = {}
+        self.runs = runs
+        ends = np.searchsorted(visits.run, np.arange(len(runs) + 1)).tolist()
+        self.spans = [slice(start, end) for start, end in pairwise(ends)]
+        self._read_at = _read_at(visits, runs)
+        self._parts: dict[tuple[int, str], list[_Part]] = {}
+        self._shown = [_Shown(visits, np.flatnonzero(measured[span]) + span.start) for span in self.spans]
+        self.own: list[Outcome] = []
+        self.own = self.under({})
 
-    def budgets(self, setting: ReplaySetting) -> NDArray[np.float64]:
-        """M(q) after each visit (Eq. 3, Eq. 8), shape (V,), in tokens; NaN where the problem is unsolved then."""
-        discovery, statistic = setting.discovery, setting.internalization.statistic
-        key = (discovery.statistic, discovery.on_unsolved, statistic)
-        if key not in self._budgets:
-            after: list[float | None] = []
-            columns = zip(self.visits.stage.tolist(), self.visits.before_step.tolist(), self._stats, strict=True)
-            for stage, before_step, stats in columns:
-                before = after[before_step] if before_step >= 0 else None
-                if STAGES[stage] == "discovery":
-                    after.append(discovery_budget(before, stats, discovery.statistic, discovery.on_unsolved))
-                else:
-                    after.append(update_budget(before, stats, statistic))
-            self._budgets[key] = np.array(after, dtype=np.float64)
-        return self._budgets[key]
+    def under(self, objectives: Mapping[str, Objective]) -> list[Outcome]:
+        """The outcome of each run under other objectives, {run: objective}; a run that nothing changes keeps its own.
 
-    def rewards(self, setting: ReplaySetting) -> list[tuple[NDArray[np.int64], NDArray[np.float64]]]:
-        """The rewards (Eq. 4, Eq. 6) of the measured visits that have correct rollouts; a wrong rollout's is 0.
+        Targets go on from run to run. A prompt that named the target of an earlier visit is taken to name what that
+        target is now; any other keeps its number.
 
-        Returns:
-            Pairs of visits, shape (M,), and their correct rollouts' rewards, shape (M, k).
+        Raises:
+            ValueError: an objective returns what it must not, or needs what was not recorded; see ``checked_rewards``.
         """
-        return [
-            (block.visits, 1.0 + _weight(block, setting) * self._length_reward(block, setting, *_band(block, setting)))
-            for block in self._blocks
-        ]
+        targets = np.full(len(self.visits.run), np.nan)
+        outcomes: list[Outcome] = []
+        unchanged = bool(self.own)
+        for number, (run, span) in enumerate(zip(self.runs, self.spans, strict=True)):
+            objective = objectives.get(run.name, run.objective)
+            if unchanged and objective == run.objective:
+                outcomes.append(self.own[number])
+                targets[span] = self.own[number].after
+            else:
+                outcomes.append(self._outcome(number, objective, targets))
+                unchanged = unchanged and np.array_equal(targets[span], self.own[number].after, equal_nan=True)
+        return outcomes
 
-    def metrics(self, setting: ReplaySetting, stage: str) -> dict[str, float | None]:
-        """What GRPO would be told about the measured visits of ``stage``; None where there is nothing to average.
+    def _outcome(self, number: int, objective: Objective, targets: Floats) -> Outcome:
+        """The outcome of a run; writes its targets into ``targets``, shape (V,)."""
+        span, memory = self.spans[number], None
+        rewards = np.full(self.visits.lengths[span].shape, np.nan)
+        target, prompt_budget = np.full((2, len(rewards)), np.nan)
+        for part in self._parts_of(number, objective):
+            here, rows = part.visits, part.visits - span.start
+            target[rows] = _at(self.visits.before_step[here], targets)
+            named, read_at = self.visits.prompt_budget[here], self._read_at[here]
+            follows = objective.keeps_targets & (read_at >= 0)
+            shown = _as_shown(_at(read_at, targets), self.runs[number].rounding)
+            prompt_budget[rows] = np.where(follows, shown, named)
+            groups = self._groups(number, part, target[rows], prompt_budget[rows])
+            rewards[rows] = checked_rewards(objective, groups, memory)
+            if objective.keeps_targets:
+                targets[here] = checked_targets(objective, groups)
+                self._join_visits(number, objective, here, targets)
+            memory = checked_memory(objective, memory, groups)
+        return Outcome(objective, rewards, target, prompt_budget, targets[span].copy(), memory)
+
+    def metrics(self, number: int, outcomes: Sequence[Outcome]) -> dict[str, float | None]:
+        """What GRPO would be told about the measured visits of a run; None where there is nothing to average.
+
+        Args:
+            number: which run; it has a measured visit.
+            outcomes: of all runs, from ``under``.
 
         Returns:
             reward: mean over rollouts.
@@ -109,78 +170,44 @@ class Replay:
             no_signal_share: share of the groups with one reward throughout.
             rank_correlation: Spearman's, of reward and length among a group's correct rollouts; mean over the groups
                 that have one.
-            length_reward: R1 or R2, mean over correct rollouts.
-            in_band_share: share of the correct rollouts inside the band of Eq. 2.
+            length_share: sum of |reward - correctness| over the sum of that and correctness.
             length_push: GRPO's advantage times the rollout's distance from the mean length of the group's correct
                 ones, mean over correct rollouts, in tokens: below 0 shortens.
-            budget_mean, budget_p10, budget_p50, budget_p90: M(q) of the solved problems after the last measured
-                visit, in tokens.
+            budget_mean, budget_p10, budget_p50, budget_p90: the problems' targets after the last measured visit, in
+                tokens.
             budget_solved_share: share of the problems that have one.
-            budget_changed_share: share of the problems whose M(q) is another than with the run's settings.
+            budget_changed_share: share of the problems whose target is another than with the run's objective.
+            And the objective's own (``Objective.metrics``).
         """
-        position = STAGES.index(stage)
-        here = self.measured & (self.visits.stage == position)
-        groups, rollouts, correct = (
-            int(here.sum()),
-            int(self.visits.n[here].sum()),
-            int(self.visits.correct[here].sum()),
-        )
-        # Groups without a correct rollout have the reward 0 throughout.
-        reward = spread = length_reward = band = push = 0.0
-        signals = 0
-        correlations: list[NDArray[np.float64]] = []
-        for block in self._blocks:
-            if block.stage != position:
-                continue
-            low, high = _band(block, setting)
-            length_rewards = self._length_reward(block, setting, low, high)
-            rewards = 1.0 + _weight(block, setting) * length_rewards
-            deviations, advantages = _advantages(rewards, block.n)
-            reward += float(rewards.sum())
-            spread += float(deviations.sum())
-            signals += int((has_signal(rewards) | (block.n > rewards.shape[1])).sum())
-            correlations.append(_correlations(_ranks(rewards), block.ranks))
-            length_reward += float(length_rewards.sum())
-            band += float(in_band(block.lengths, low, high).sum())
-            push += float((advantages * (block.lengths - block.lengths.mean(axis=1, keepdims=True))).sum())
-        correlation = np.concatenate(correlations) if correlations else np.empty(0)
-        correlation = correlation[~np.isnan(correlation)]
+        outcome, shown = outcomes[number], self._shown[number]
+        here = shown.visits - self.spans[number].start
+        rewards = outcome.rewards[here]
+        groups = self._groups(number, shown, outcome.target[here], outcome.prompt_budget[here])
+        correct = groups.correct
+        deviations, advantages = _advantages(rewards)
+        correlations = _correlations(_ranks(np.where(correct, rewards, np.nan)), shown.ranks)
+        correlations = correlations[~np.isnan(correlations)]
+        by_length = float(np.abs(rewards - correct)[groups.valid].sum())
+        count = int(correct.sum())
         return {
-            "reward": _ratio(reward, rollouts),
-            "reward_spread": _ratio(spread, groups),
-            "no_signal_share": _ratio(groups - signals, groups),
-            "rank_correlation": _ratio(float(correlation.sum()), correlation.size),
-            "length_reward": _ratio(length_reward, correct),
-            "in_band_share": _ratio(band, correct),
-            "length_push": _ratio(push, correct),
-            **self._budget_metrics(setting, here),
+            **outcome.objective.metrics(groups, rewards, outcome.memory),
+            "reward": float(rewards[groups.valid].mean()),
+            "reward_spread": float(deviations.mean()),
+            "no_signal_share": float((~has_signal(rewards)).mean()),
+            "rank_correlation": _ratio(float(correlations.sum()), correlations.size),
+            "length_share": _ratio(by_length, by_length + count),
+            "length_push": _ratio(float((advantages[correct] * shown.distances).sum()), count),
+            **self._budget_metrics(number, outcomes, int(shown.visits[-1]) + 1),
         }
 
-    def _length_reward(
-        self, block: _Block, setting: ReplaySetting, low: NDArray[np.float64], high: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """R1 or R2 of a block's rollouts, shape (M, k)."""
-        if STAGES[block.stage] == "internalization":
-            return adherence_reward(block.lengths, self._targets(block, setting), setting.internalization.sigma)
-        rewards = band_reward(block.lengths, low, high, setting.discovery.decay)
-        return np.where(low == high, 0.0, rewards) if setting.discovery.degenerate_band == "zero" else rewards
-
-    def _targets(self, block: _Block, setting: ReplaySetting) -> NDArray[np.float64]:
-        """The n of Eq. 7, shape (M, 1), in tokens: M(q) of when the row was read, as the prompt showed it."""
-        read_at, shown = self._read_at[block.visits], self.visits.shown[block.visits]
-        budgets = self.budgets(setting)[np.maximum(read_at, 0)]
-        target = np.where(np.isnan(shown), budgets, _as_shown(budgets, self.rounding))
-        target = np.where(read_at == NO_VISIT, np.nan, target)
-        target = np.where(read_at == AS_SHOWN, shown, target)
-        own = self._values[setting.internalization.statistic][block.visits]
-        return np.where(np.isnan(target), own, target)[:, None]
-
-    def _budget_metrics(self, setting: ReplaySetting, here: NDArray[np.bool_]) -> dict[str, float | None]:
-        end = int(np.flatnonzero(here)[-1]) + 1
+    def _budget_metrics(self, number: int, outcomes: Sequence[Outcome], end: int) -> dict[str, float | None]:
+        """Of the targets after the first ``end`` visits."""
         # The last visit of each problem: numpy's unique gives the first one, so from the end.
         _, back = np.unique(self.visits.problem[:end][::-1], return_index=True)
         last = end - 1 - back
-        budgets, of_the_run = self.budgets(setting)[last], self.budgets(self.run)[last]
+        budgets, of_the_run = (
+            np.concatenate([outcome.after for outcome in each[: number + 1]])[last] for each in (outcomes, self.own)
+        )
         solved = budgets[~np.isnan(budgets)]
         percentiles = np.percentile(solved, BUDGET_PERCENTILES).tolist() if solved.size else [None] * 3
         changed = ~((budgets == of_the_run) | (np.isnan(budgets) & np.isnan(of_the_run)))
@@ -191,126 +218,121 @@ class Replay:
             "budget_changed_share": _ratio(int(changed.sum()), last.size),
         }
 
+    def _parts_of(self, number: int, objective: Objective) -> list[_Part]:
+        """The visits of a run in the order in which they have to be replayed."""
+        kind = "step" if objective.keeps_memory else "wave" if objective.keeps_targets else "run"
+        if (number, kind) not in self._parts:
+            span = self.spans[number]
+            column = {"step": self.visits.step, "wave": self.visits.wave, "run": self.visits.run}[kind][span]
+            order = np.argsort(column, kind="stable")
+            edges = np.flatnonzero(np.diff(column[order])) + 1
+            self._parts[number, kind] = [_Part(visits + span.start) for visits in np.split(order, edges) if len(visits)]
+        return self._parts[number, kind]
 
-def _blocks(visits: Visits) -> list[_Block]:
-    starts = np.cumsum(visits.correct) - visits.correct
-    blocks = []
-    for stage in np.unique(visits.stage).tolist():
-        of_stage = visits.stage == stage
-        for k in np.unique(visits.correct[of_stage & (visits.correct > 0)]).tolist():
-            chosen = np.flatnonzero(of_stage & (visits.correct == k))
-            lengths = visits.lengths[starts[chosen][:, None] + np.arange(k)]
-            blocks.append(_Block(stage, chosen, visits.n[chosen], lengths, _ranks(lengths)))
-    return blocks
-
-
-def _choose(block: _Block, measured: NDArray[np.bool_]) -> _Block:
-    rows = measured[block.visits]
-    return _Block(block.stage, block.visits[rows], block.n[rows], block.lengths[rows], block.ranks[rows])
-
-
-def _statistics(blocks: Sequence[_Block], count: int) -> dict[str, NDArray[np.float64]]:
-    """As ``LengthStats.of`` computes them, for all visits at once."""
-    values = {name: np.full(count, np.nan) for name in ("median", "mean", "minimum", "maximum")}
-    for block in blocks:
-        values["median"][block.visits] = np.percentile(block.lengths, 50, axis=1)
-        values["mean"][block.visits] = block.lengths.mean(axis=1)
-        values["minimum"][block.visits] = block.lengths.min(axis=1)
-        values["maximum"][block.visits] = block.lengths.max(axis=1)
-    return values
-
-
-def _length_stats(visits: Visits, values: Mapping[str, NDArray[np.float64]]) -> list[LengthStats | None]:
-    """What budgets are made of, without a band: of the problem's correct rollouts in the step, up to each visit."""
-    columns = (values[name].tolist() for name in ("median", "mean", "minimum", "maximum"))
-    stats = [
-        LengthStats(float(n), median, median, median, mean, minimum, maximum) if n else None
-        for n, median, mean, minimum, maximum in zip(visits.correct.tolist(), *columns, strict=True)
-    ]
-    ends = np.cumsum(visits.correct)
-    for visit in np.flatnonzero(visits.previous != visits.before_step).tolist():
-        of_step = [visit]
-        while visits.previous[of_step[-1]] != visits.before_step[visit]:
-            of_step.append(int(visits.previous[of_step[-1]]))
-        stats[visit] = LengthStats.of(
-            np.concatenate([visits.lengths[ends[v] - visits.correct[v] : ends[v]] for v in reversed(of_step)])
+    def _join_visits(self, number: int, objective: Objective, here: Indices, targets: Floats) -> None:
+        """Of a problem's visits in one step, the later ones make their target from the rollouts of all so far."""
+        again = here[self.visits.previous[here] != self.visits.before_step[here]]
+        if not again.size:
+            return
+        joined = []
+        for visit in again.tolist():
+            visits = [visit]
+            while (earlier := int(self.visits.previous[visits[0]])) != self.visits.before_step[visit]:
+                visits.insert(0, earlier)
+            joined.append((visits, self.visits.valid[visits]))
+        groups = Groups.of(
+            correct=[self.visits.correct[visits][valid].tolist() for visits, valid in joined],
+            lengths=[self.visits.lengths[visits][valid].tolist() for visits, valid in joined],
+            target=_at(self.visits.before_step[again], targets).tolist(),
+            response_limit=self.runs[number].response_limit,
         )
-    return stats
+        targets[again] = checked_targets(objective, groups)
+
+    def _groups(self, number: int, part: _Part, target: Floats, prompt_budget: Floats) -> Groups:
+        known = part.groups
+        if known is None or not all(
+            np.array_equal(one, other, equal_nan=True)
+            for one, other in ((known.target, target), (known.prompt_budget, prompt_budget))
+        ):
+            lengths, limit = self.visits.lengths[part.visits], self.runs[number].response_limit
+            part.groups = known = Groups(
+                self.visits.correct[part.visits],
+                lengths,
+                valid=self.visits.valid[part.visits],
+                truncated=None if limit is None else lengths >= limit,
+                target=target,
+                prompt_budget=prompt_budget,
+                guided=~np.isnan(self.visits.prompt_budget[part.visits]),
+                response_limit=limit,
+            )
+        return known
 
 
-def _as_shown(budgets: NDArray[np.float64], rounding: int | None) -> NDArray[np.float64]:
-    """Budgets as prompts show them (``method.shown_tokens``), shape (V,), in tokens."""
+def _at(visits: Indices, targets: Floats) -> Floats:
+    """The targets after ``visits``; NaN where there is no visit."""
+    return np.where(visits < 0, np.nan, targets[visits])
+
+
+def _as_shown(budgets: Floats, rounding: int | None) -> Floats:
+    """Budgets as prompts show them (``guidance.text.shown_tokens``), in tokens."""
     return budgets if rounding is None else np.maximum(1, np.floor(budgets / rounding + 0.5)) * rounding
 
 
-def _read_at(visits: Visits, rounding: int | None) -> NDArray[np.int64]:
-    """After which visit of its problem a visit's budget was read, shape (V,); NO_VISIT, or AS_SHOWN where none fits.
+def _read_at(visits: Visits, runs: Sequence[RecordedRun]) -> Indices:
+    """After which visit of its problem a visit's prompt budget was its target, shape (V,); AS_NAMED where none fits.
 
-    As a rule after the last one before its step. A trainer that reads ahead shows an older budget; a visit without
-    guidance shows none, and is taken to have been read after the last one before its step.
+    As a rule after the last one before its step; a trainer that reads ahead names an older target.
     """
-    read_at: NDArray[np.int64] = visits.before_step.copy()
-    if visits.recorded is None:
+    read_at = np.full(len(visits.run), AS_NAMED)
+    if visits.target is None:
         return read_at
-    shown, previous = visits.shown.tolist(), visits.previous.tolist()
-    recorded = _as_shown(visits.recorded, rounding).tolist()
-    for visit in np.flatnonzero(~np.isnan(visits.shown)).tolist():
+    named = np.flatnonzero(~np.isnan(visits.prompt_budget))
+    shown = {run.rounding: _as_shown(visits.target, run.rounding).tolist() for run in runs}
+    for visit in named.tolist():
+        recorded, budget = shown[runs[visits.run[visit]].rounding], visits.prompt_budget[visit]
         earlier = int(visits.before_step[visit])
-        while earlier != NO_VISIT and recorded[earlier] != shown[visit]:
-            earlier = previous[earlier]
-        read_at[visit] = AS_SHOWN if earlier == NO_VISIT else earlier
+        while earlier >= 0 and recorded[earlier] != budget:
+            earlier = int(visits.previous[earlier])
+        read_at[visit] = earlier if earlier >= 0 else AS_NAMED
     return read_at
 
 
-def _band(block: _Block, setting: ReplaySetting) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Ends of the band of Eq. 2, each of shape (M, 1), in tokens."""
-    low, high = np.percentile(block.lengths, [setting.discovery.low, setting.discovery.high], axis=1)
-    return low[:, None], high[:, None]
-
-
-def _weight(block: _Block, setting: ReplaySetting) -> float:
-    return setting.discovery.alpha if STAGES[block.stage] == "discovery" else setting.internalization.beta
-
-
-def _advantages(rewards: NDArray[np.float64], n: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The groups' standard deviations, shape (M,), and GRPO's advantages of their correct rollouts, shape (M, k).
+def _advantages(rewards: Floats) -> tuple[Floats, Floats]:
+    """The groups' standard deviations, shape (M,), and GRPO's advantages, shape (M, N), 0 where ``rewards`` is NaN.
 
     As verl's ``compute_grpo_outcome_advantage``: a lone rollout's advantage is its reward.
     """
-    wrong = n - rewards.shape[1]
-    means = rewards.sum(axis=1) / n
-    squares = ((rewards - means[:, None]) ** 2).sum(axis=1) + wrong * means**2
-    deviations = np.sqrt(squares / np.maximum(n - 1, 1))
+    there = ~np.isnan(rewards)
+    n = there.sum(axis=1)
+    means = np.where(there, rewards, 0.0).sum(axis=1) / n
+    above = np.where(there, rewards - means[:, None], 0.0)
+    deviations = np.sqrt(np.einsum("ij,ij->i", above, above) / np.maximum(n - 1, 1))
+    advantages = above / (deviations[:, None] + ADVANTAGE_EPSILON)
     alone = n == 1
-    means, scales = np.where(alone, 0.0, means), np.where(alone, 1.0, deviations)
-    return deviations, (rewards - means[:, None]) / (scales[:, None] + ADVANTAGE_EPSILON)
+    advantages[alone] = np.where(there, rewards, 0.0)[alone] / (1 + ADVANTAGE_EPSILON)
+    return deviations, advantages
 
 
-def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ranks inside each row, from 0; equal values have the mean of theirs. Shape as ``values``, (M, k)."""
-    order = np.argsort(values, axis=1, kind="stable")
-    ordered = np.take_along_axis(values, order, axis=1)
-    places = np.broadcast_to(np.arange(values.shape[1]), values.shape)
-    differs = ordered[:, 1:] != ordered[:, :-1]
-    edge = np.ones((len(values), 1), dtype=bool)
-    first = np.maximum.accumulate(np.where(np.hstack([edge, differs]), places, 0), axis=1)
-    last_places = np.where(np.hstack([differs, edge]), places, values.shape[1])
-    last = np.minimum.accumulate(last_places[:, ::-1], axis=1)[:, ::-1]
-    ranks = np.empty(values.shape)
-    np.put_along_axis(ranks, order, (first + last) / 2, axis=1)
-    return ranks
+def _ranks(values: Floats) -> Floats:
+    """Ranks inside each row, minus their mean; equal values share one. 0 where ``values``, shape (M, N), is NaN."""
+    below, alike = np.zeros((2, *values.shape), dtype=np.int16)
+    for column in values.T:
+        below += column[:, None] < values
+        alike += column[:, None] == values
+    count = (alike > 0).sum(axis=1, keepdims=True)
+    return np.where(alike > 0, below + (alike - count) / 2, 0.0)
 
 
-def _correlations(ranks: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Spearman's correlation of each row, shape (M,); NaN where one of the two is the same throughout."""
-    middle = (ranks.shape[1] - 1) / 2
-    ranks, others = ranks - middle, others - middle
-    norms = np.sqrt((ranks**2).sum(axis=1) * (others**2).sum(axis=1))
-    products = (ranks * others).sum(axis=1)
-    correlations: NDArray[np.float64] = np.full(len(ranks), np.nan)
+def _correlations(ranks: Floats, others: Floats) -> Floats:
+    """Spearman's correlation of each row, shape (M,), from ``_ranks``; NaN where one is the same throughout."""
+    products, squares, other_squares = (
+        np.einsum("ij,ij->i", one, other) for one, other in ((ranks, others), (ranks, ranks), (others, others))
+    )
+    norms = np.sqrt(squares * other_squares)
+    correlations = np.full(len(ranks), np.nan)
     np.divide(products, norms, out=correlations, where=norms > 0)
     return correlations
 
 
-def _ratio(part: float, whole: int) -> float | None:
+def _ratio(part: float, whole: float) -> float | None:
     return float(part / whole) if whole else None

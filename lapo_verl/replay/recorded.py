@@ -1,8 +1,7 @@
-"""Recorded rollouts as columns: from a length store, from verl's dumps, or from the samples of an evaluation.
+"""Recorded rollouts as arrays: from a length store, from verl's dumps, or from the samples of an evaluation.
 
-verl's training dump (``trainer.rollout_data_dir``) holds texts and rewards, but neither token counts nor problem ids.
-The store holds these: the lengths of the correct rollouts and the group's size are all that a reward needs, for a wrong
-rollout earns 0 in both stages. So the rewards come from the store, and a training dump says what they have to be.
+verl's training dump (``trainer.rollout_data_dir``) contains texts and rewards, but neither token counts nor problem
+ids. The store has these, so the rewards are made from the store, and a training dump says what they have to be.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from numpy.typing import NDArray
 from lapo_verl.console import progress
 from lapo_verl.runs.jsonl import DumpError, final_lines, json_lines
 from lapo_verl.store import Record
-from lapo_verl.store.records import STAGES, stage_number
 
 # What tells groups of samples apart; a validation dump has the last one alone, a file of `lapo eval` all of them.
 GROUP_KEYS = ("checkpoint", "benchmark", "condition", "problem_id")
@@ -27,32 +25,34 @@ GROUP_KEYS = ("checkpoint", "benchmark", "condition", "problem_id")
 
 @dataclass(frozen=True)
 class Visits:
-    """V visits in the order of training, each of them one group of rollouts.
+    """V visits in the order of training, each of them one group of up to N rollouts.
 
     Attributes:
-        problem: shape (V,) int64, the number of the problem.
-        stage: shape (V,) int64, position in STAGES.
+        run: shape (V,) int64, position of the run; it never falls.
         step: shape (V,) int64.
-        n: shape (V,) int64, number of rollouts.
-        correct: shape (V,) int64, how many of them are correct.
-        lengths: shape (sum of ``correct``,) float64, tokens of the correct ones, visit after visit.
-        shown: shape (V,) float64, the budget as the prompt showed it, in tokens; NaN where it showed none.
-        recorded: shape (V,) float64, the budget after the visit, in tokens, NaN where unsolved; None where the source
-            says nothing of budgets.
+        problem: shape (V,) int64, the number of the problem.
+        valid: shape (V, N) bool, where there is a rollout.
+        correct: shape (V, N) bool.
+        lengths: shape (V, N) float64, tokens; NaN where unknown.
+        prompt_budget: shape (V,) float64, the number of tokens that the prompt named; NaN where it named none.
+        target: shape (V,) float64, the problem's target after the visit as recorded, in tokens, NaN for none; None
+            where the source says nothing of targets.
         previous: shape (V,) int64, the problem's visit before this one; -1 where there is none.
         before_step: shape (V,) int64, the problem's last visit before this one's step; -1 where there is none.
+        wave: shape (V,) int64, how many earlier steps of the run visited the problem.
     """
 
-    problem: NDArray[np.int64]
-    stage: NDArray[np.int64]
+    run: NDArray[np.int64]
     step: NDArray[np.int64]
-    n: NDArray[np.int64]
-    correct: NDArray[np.int64]
+    problem: NDArray[np.int64]
+    valid: NDArray[np.bool_]
+    correct: NDArray[np.bool_]
     lengths: NDArray[np.float64]
-    shown: NDArray[np.float64]
-    recorded: NDArray[np.float64] | None
+    prompt_budget: NDArray[np.float64]
+    target: NDArray[np.float64] | None
     previous: NDArray[np.int64]
     before_step: NDArray[np.int64]
+    wave: NDArray[np.int64]
 
 
 @dataclass
@@ -60,71 +60,69 @@ class _Columns:
     """Visits as they are read, one after the other."""
 
     problems: dict[Any, int] = field(default_factory=dict)
-    problem: list[int] = field(default_factory=list)
-    stage: list[int] = field(default_factory=list)
-    step: list[int] = field(default_factory=list)
-    n: list[int] = field(default_factory=list)
-    lengths: list[tuple[int, ...]] = field(default_factory=list)
-    shown: list[float | None] = field(default_factory=list)
-    recorded: list[float | None] = field(default_factory=list)
+    places: list[tuple[int, int, int]] = field(default_factory=list)
+    lengths: list[Sequence[int | None]] = field(default_factory=list)
+    correct: list[Sequence[bool]] = field(default_factory=list)
+    prompt_budget: list[float | None] = field(default_factory=list)
+    target: list[float | None] = field(default_factory=list)
 
-    def add(
-        self,
-        problem: Any,
-        stage: int,
-        step: int,
-        n: int,
-        lengths: tuple[int, ...],
-        shown: float | None = None,
-        recorded: float | None = None,
-    ) -> None:
-        self.problem.append(self.problems.setdefault(problem, len(self.problems)))
-        self.stage.append(stage)
-        self.step.append(step)
-        self.n.append(n)
+    def add(self, run: int, step: int, problem: Any, lengths: Sequence[int | None], correct: Sequence[bool]) -> None:
+        self.places.append((run, step, self.problems.setdefault(problem, len(self.problems))))
         self.lengths.append(lengths)
-        self.shown.append(shown)
-        self.recorded.append(recorded)
+        self.correct.append(correct)
 
-    def visits(self, with_budgets: bool) -> Visits:
-        last: dict[int, int] = {}
-        previous: list[int] = []
-        before_step: list[int] = []
-        for visit, problem in enumerate(self.problem):
-            earlier = last.get(problem, -1)
-            step = (self.stage[visit], self.step[visit])
-            is_again = earlier >= 0 and (self.stage[earlier], self.step[earlier]) == step
-            previous.append(earlier)
-            before_step.append(before_step[earlier] if is_again else earlier)
-            last[problem] = visit
+    def visits(self) -> Visits:
+        run, step, problem = np.array(self.places, dtype=np.int64).reshape(-1, 3).T
+        sizes = np.fromiter(map(len, self.lengths), dtype=np.int64)
+        valid = np.arange(sizes.max(initial=0)) < sizes[:, None]
+        lengths, correct = np.full(valid.shape, np.nan), np.zeros(valid.shape, dtype=bool)
+        lengths[valid] = np.array(list(chain.from_iterable(self.lengths)), dtype=np.float64)
+        correct[valid] = np.fromiter(chain.from_iterable(self.correct), dtype=bool)
         return Visits(
-            problem=np.array(self.problem, dtype=np.int64),
-            stage=np.array(self.stage, dtype=np.int64),
-            step=np.array(self.step, dtype=np.int64),
-            n=np.array(self.n, dtype=np.int64),
-            correct=np.array([len(lengths) for lengths in self.lengths], dtype=np.int64),
-            lengths=np.fromiter(chain.from_iterable(self.lengths), dtype=np.float64),
-            shown=np.array(self.shown, dtype=np.float64),
-            recorded=np.array(self.recorded, dtype=np.float64) if with_budgets else None,
-            previous=np.array(previous, dtype=np.int64),
-            before_step=np.array(before_step, dtype=np.int64),
+            run=run,
+            step=step,
+            problem=problem,
+            valid=valid,
+            correct=correct,
+            lengths=lengths,
+            prompt_budget=np.array(self.prompt_budget or [None] * len(sizes), dtype=np.float64),
+            target=np.array(self.target, dtype=np.float64) if self.target else None,
+            **_chains(run, step, problem),
         )
 
 
-def visits_of(records: Iterable[Record]) -> Visits:
-    """The visits that a length store has recorded; ``records`` in the order of training."""
-    columns = _Columns()
+def _chains(
+    run: NDArray[np.int64], step: NDArray[np.int64], problem: NDArray[np.int64]
+) -> dict[str, NDArray[np.int64]]:
+    """``previous``, ``before_step`` and ``wave`` of ``Visits``, each of shape (V,)."""
+    # In the order of problems, then back in that of visits.
+    order = np.argsort(problem, kind="stable")
+    first_of_problem, first_of_run, first_of_step = (
+        np.logical_or.reduce([np.diff(column[order], prepend=-1) != 0 for column in columns])
+        for columns in ((problem,), (problem, run), (problem, run, step))
+    )
+    places = np.arange(len(order))
+    step_start, run_start = (
+        np.maximum.accumulate(np.where(first, places, 0)) for first in (first_of_step, first_of_run)
+    )
+    steps = np.cumsum(first_of_step)
+    chains = {
+        "previous": np.where(first_of_problem, -1, order[places - 1]),
+        "before_step": np.where(first_of_problem[step_start], -1, order[step_start - 1]),
+        "wave": steps - steps[run_start],
+    }
+    back = np.argsort(order)
+    return {name: column[back] for name, column in chains.items()}
+
+
+def visits_of(records: Iterable[Record], runs: Sequence[str]) -> Visits:
+    """The visits that a length store has recorded; ``records`` in the order of training, ``runs`` the runs' names."""
+    columns, numbers = _Columns(), {name: number for number, name in enumerate(runs)}
     for record in records:
-        columns.add(
-            record.problem_id,
-            stage_number(record.stage),
-            record.step,
-            record.n,
-            record.correct_lengths,
-            record.budget_shown,
-            record.budget_after,
-        )
-    return columns.visits(with_budgets=True)
+        columns.add(numbers[record.run], record.step, record.problem_id, record.lengths, record.correct)
+        columns.prompt_budget.append(record.prompt_budget)
+        columns.target.append(record.target)
+    return columns.visits()
 
 
 def dump_files(source: Path) -> list[Path]:
@@ -137,7 +135,7 @@ def dump_files(source: Path) -> list[Path]:
         return [source]
     files = sorted((path for path in source.glob("*.jsonl") if path.stem.isdigit()), key=lambda path: int(path.stem))
     if not files:
-        raise DumpError(f"{source}: holds no <step>.jsonl; give the folder of verl's dumps, a .jsonl, or a store")
+        raise DumpError(f"{source}: contains no <step>.jsonl; give the folder of verl's dumps, a .jsonl, or a store")
     return files
 
 
@@ -159,26 +157,25 @@ def is_training_dump(path: Path) -> bool:
     raise DumpError(f"{path}: has no rows")
 
 
-def read_sample_visits(files: Sequence[Path], stage: str, notes: list[str]) -> Visits:
+def read_sample_visits(files: Sequence[Path], notes: list[str]) -> Visits:
     """Visits from validation dumps or an evaluation's samples: the samples of one problem at one step are a group.
 
     Args:
-        stage: whose rewards they shall be given.
         notes: gets a sentence for each line that was left out.
 
     Raises:
-        DumpError: a row lacks a field, or holds a value that cannot be.
+        DumpError: a row lacks a field, or contains a value that cannot be.
     """
-    groups: dict[tuple[int, tuple[str, ...]], list[tuple[bool, int]]] = {}
+    groups: dict[tuple[int, tuple[str, ...]], list[tuple[int, bool]]] = {}
     for path in progress(files, "reading samples", len(files)):
         for number, row in _objects(path, notes):
             step, problem, correct, tokens = _sample(path, number, row)
-            groups.setdefault((step, problem), []).append((correct, tokens))
+            groups.setdefault((step, problem), []).append((tokens, correct))
     columns = _Columns()
     for (step, problem), rollouts in sorted(groups.items(), key=lambda item: item[0][0]):
-        right = tuple(tokens for correct, tokens in rollouts if correct)
-        columns.add(problem, stage_number(stage), step, len(rollouts), right)
-    return columns.visits(with_budgets=False)
+        lengths, correct_ones = zip(*rollouts, strict=True)
+        columns.add(0, step, problem, lengths, correct_ones)
+    return columns.visits()
 
 
 def read_scores(files: Sequence[Path], notes: list[str]) -> dict[int, list[tuple[float, ...]]]:
@@ -226,14 +223,3 @@ def _sample(path: Path, number: int, row: dict[str, Any]) -> tuple[int, tuple[st
 
 def _is_count(value: Any) -> bool:
     return isinstance(value, int | float) and value >= 0 and float(value).is_integer()
-
-
-def measured_visits(visits: Visits, stage: str | None, steps: Iterable[int] | None = None) -> NDArray[np.bool_]:
-    """Which visits are of ``stage`` and of ``steps``, shape (V,); None stands for all."""
-    chosen = np.ones(len(visits.n), dtype=bool) if stage is None else visits.stage == stage_number(stage)
-    return chosen if steps is None else chosen & np.isin(visits.step, list(steps))
-
-
-def stages_of(visits: Visits) -> list[str]:
-    """The stages that there are visits of, in the order of training."""
-    return [STAGES[number] for number in np.unique(visits.stage)]

@@ -2,95 +2,84 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from lapo_verl.method import DiscoveryConfig, InternalizationConfig
+from lapo_verl.objectives import Objective, objective
+from lapo_verl.objectives.fields import nearest
 
 RUN = "run"
-DISCOVERY_KEYS = tuple(item.name for item in fields(DiscoveryConfig))
-INTERNALIZATION_KEYS = tuple(item.name for item in fields(InternalizationConfig))
-KEYS = tuple(dict.fromkeys(DISCOVERY_KEYS + INTERNALIZATION_KEYS))
-WORD_KEYS = ("statistic", "on_unsolved", "degenerate_band")
-# What a budget depends on, beside the rollouts; low and high are noted with it.
-BUDGET_KEYS = ("statistic", "on_unsolved", "low", "high")
+WORDS = {"true": True, "false": False, "null": None}
 
 
 class ReplaySettingError(ValueError):
-    """A setting that cannot be replayed; the message names the key and the way out."""
+    """A setting that cannot be replayed; the message names the key and the nearest right one."""
 
 
 @dataclass(frozen=True)
-class ReplaySetting:
-    """One column of the comparison: both stages' settings under a name."""
+class Setting:
+    """One row of the comparison.
+
+    Attributes:
+        name: its heading.
+        objectives: {name of a run: the objective that rewards its rollouts}; the runs that are not in it keep theirs.
+    """
 
     name: str
-    discovery: DiscoveryConfig
-    internalization: InternalizationConfig
+    objectives: Mapping[str, Objective]
 
-    def changed(self, name: str, values: Mapping[str, Any]) -> ReplaySetting:
-        """This setting with other values; ``statistic`` is that of both stages.
+    def changed(self, name: str, values: Mapping[str, Any]) -> Setting:
+        """This setting with other values of fields; with ``name`` among them, with another objective for every run.
 
         Raises:
-            ReplaySettingError: an unknown key, or a value that its stage does not take.
+            ReplaySettingError: an unknown key, or a value that the objective does not take.
         """
-        for key, value in values.items():
-            if key not in KEYS:
-                nearest = difflib.get_close_matches(key, KEYS, n=1)
-                hint = f"did you mean {nearest[0]}?" if nearest else f"there are: {', '.join(KEYS)}"
-                raise ReplaySettingError(f"unknown setting {key!r}: {hint}")
-            if isinstance(value, str) and key not in WORD_KEYS:
-                raise ReplaySettingError(f"setting {name!r}: {key} must be a number, got {value!r}")
+        made = {}
+        if "name" not in values:
+            _check_fields(f"setting {name!r}", self.objectives.values(), values)
         try:
-            return ReplaySetting(
-                name,
-                replace(self.discovery, **{key: value for key, value in values.items() if key in DISCOVERY_KEYS}),
-                replace(
-                    self.internalization,
-                    **{key: value for key, value in values.items() if key in INTERNALIZATION_KEYS},
-                ),
-            )
+            for run, each in self.objectives.items():
+                config = each.config()
+                known = {key: value for key, value in values.items() if key in config}
+                made[run] = objective(**(values if "name" in values else config | known))
         except ValueError as error:
             raise ReplaySettingError(f"setting {name!r}: {error}") from error
-
-    def as_dict(self) -> dict[str, dict[str, Any]]:
-        """The settings of both stages, for JSON."""
-        return {"discovery": asdict(self.discovery), "internalization": asdict(self.internalization)}
-
-
-def run_setting(
-    discovery: DiscoveryConfig | None, internalization: InternalizationConfig | None, given: str | None
-) -> ReplaySetting:
-    """What the run was made with: as noted, else the paper's; ``given`` ("key=value,...") stands above both."""
-    noted = ReplaySetting(RUN, discovery or DiscoveryConfig(), internalization or InternalizationConfig())
-    return noted.changed(RUN, parse_assignments("--run", given or ""))
+        return Setting(name, made)
 
 
 def other_settings(
-    run: ReplaySetting, options: Mapping[str, str | None], named: Sequence[str] = ()
-) -> list[ReplaySetting]:
-    """The run's settings with the options' values, every combination where options have several, then the named ones.
+    run: Setting, tried: Sequence[str] = (), named: Sequence[str] = (), objectives: Sequence[str] = ()
+) -> list[Setting]:
+    """The run's objectives and each other one under every combination of the tried values; then the named settings.
 
     Args:
-        options: {key: "value" or "value,value"}; None where not given.
-        named: each "NAME:key=value,key=value".
+        tried: each "field=value,value"; an objective takes those of them that are its fields.
+        named: each "NAME:field=value,field=value".
+        objectives: names, a user's own as pkg://my_module:MyClass; each is a setting, with its defaults, for every run.
 
     Raises:
         ReplaySettingError: an unknown key, a value out of range, or one name twice.
     """
-    grid = {key: [_value(text) for text in values.split(",")] for key, values in options.items() if values is not None}
+    grid = {key: list(map(_value, values.split(","))) for key, values in (_assignment("--try", text) for text in tried)}
+    others = [
+        run.changed(name, {"path": path or None, "name": name})
+        for path, _, name in (text.rpartition(":") for text in objectives)
+    ]
+    _check_fields("--try", [each for base in (run, *others) for each in base.objectives.values()], grid)
     settings = []
-    if grid:
-        for values in itertools.product(*grid.values()):
-            chosen = dict(zip(grid, values, strict=True))
-            settings.append(run.changed(" ".join(f"{key}={value}" for key, value in chosen.items()), chosen))
+    for base in (run, *others):
+        settings += [] if base is run else [base]
+        known = {key: values for key, values in grid.items() if key in _fields(base.objectives.values())}
+        for combination in itertools.product(*known.values()) if known else ():
+            chosen = dict(zip(known, combination, strict=True))
+            words = [f"{key}={value}" for key, value in chosen.items()]
+            settings.append(base.changed(" ".join(words if base is run else [base.name, *words]), chosen))
     for text in named:
         name, colon, assignments = text.partition(":")
         if not (name and colon and assignments):
-            raise ReplaySettingError(f"--set {text!r} must be NAME:key=value,key=value")
+            raise ReplaySettingError(f"--set {text!r} must be NAME:field=value,field=value")
         settings.append(run.changed(name, parse_assignments("--set", assignments)))
     names = [RUN, *(setting.name for setting in settings)]
     twice = [name for name in names if names.count(name) > 1]
@@ -105,17 +94,34 @@ def parse_assignments(option: str, text: str) -> dict[str, Any]:
     Raises:
         ReplaySettingError: a part that is no assignment.
     """
-    values = {}
-    for part in filter(None, text.split(",")):
-        key, equals, value = part.partition("=")
-        if not equals:
-            raise ReplaySettingError(f"{option}: {part!r} must be key=value")
-        values[key.strip()] = _value(value)
-    return values
+    pairs = (_assignment(option, part) for part in text.split(",") if part)
+    return {key: _value(value) for key, value in pairs}
 
 
-def _value(text: str) -> int | float | str:
+def _fields(objectives: Iterable[Objective]) -> list[str]:
+    return list(dict.fromkeys(key for each in objectives for key in each.config()))
+
+
+def _check_fields(where: str, objectives: Collection[Objective], keys: Iterable[str]) -> None:
+    """ReplaySettingError naming the first key that is a field of none of the objectives, and the nearest field."""
+    known = _fields(objectives)
+    for key in keys:
+        if key not in known:
+            names = ", ".join(dict.fromkeys(each.name for each in objectives))
+            raise ReplaySettingError(f"{where}: no field {key!r} in {names}: {nearest(key, known)}")
+
+
+def _assignment(option: str, text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise ReplaySettingError(f"{option}: {text!r} must be field=value")
+    return key.strip(), value
+
+
+def _value(text: str) -> int | float | bool | str | None:
     text = text.strip()
+    if text in WORDS:
+        return WORDS[text]
     for number in (int, float):
         try:
             return number(text)

@@ -110,10 +110,12 @@ def unpack(n: int, lengths: bytes, correct: bytes) -> tuple[tuple[int | None, ..
     width = next((width for width in _WIDTHS if n > 0 and len(lengths) == n * width.itemsize), None)
     if width is None or len(correct) != -(-n // 8):
         raise StoreDamagedError(f"the {n} rollouts of a record are not readable: {lengths!r}, {correct!r}")
-    unknown = np.iinfo(width).max
-    values = tuple(None if value == unknown else value for value in np.frombuffer(lengths, dtype=width).tolist())
-    bits = np.unpackbits(np.frombuffer(correct, dtype=np.uint8), count=n, bitorder="little")
-    return values, tuple(bits.astype(np.bool_).tolist())
+    values: list[int | None] = np.frombuffer(lengths, dtype=width).tolist()
+    unknown = (1 << 8 * width.itemsize) - 1
+    if unknown in values:
+        values = [None if value == unknown else value for value in values]
+    bits = int.from_bytes(correct, "little")
+    return tuple(values), tuple(bits >> place & 1 == 1 for place in range(n))
 
 
 def check_text(name: str, text: str) -> None:

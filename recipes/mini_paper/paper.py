@@ -25,9 +25,11 @@ from lab_warmup import RESPONSE_LIMIT, LabPaths, prepare
 from rich.console import Console
 
 from lapo_verl.evaluate import EvalSettings, evaluate
-from lapo_verl.replay.command import run_replay
+from lapo_verl.objectives import objective
+from lapo_verl.replay.command import write_store
 from lapo_verl.runs import verl_process
 from lapo_verl.runs.stage import Stage, run_stage
+from lapo_verl.store import LengthStore
 
 RUN_STAGE = Path(__file__).resolve().parents[1] / "cpu_demo" / "run_stage.sh"
 # The instruction of Table 4, in words that the task's tokenizer knows.
@@ -172,7 +174,9 @@ def _starting_store(lab: Lab, training: Training, parent: Stage, stage: Stage) -
     rebuilt = stage.folder.with_name(f"{training.name}.{stage.key}.sqlite")
     if not rebuilt.exists():
         rebuilt.parent.mkdir(parents=True, exist_ok=True)
-        run_replay(parent.store, training.rebuilt, stage="discovery", write=rebuilt)
+        with LengthStore.open(parent.store, read_only=True) as store:
+            (run,) = store.runs()
+        write_store(parent.store, rebuilt, {run.name: objective(**{**run.objective, **training.rebuilt})})
     return rebuilt
 
 

@@ -165,7 +165,7 @@ def test_a_budget_shows_in_the_next_visit_also_after_a_resume(internalization: R
 def test_a_replay_gives_back_what_was_trained_on(discovery: Run, internalization: Run) -> None:
     """With the settings that each training noted in its store; the rewards are those of verl's own dumps."""
     for run, stage, steps in ((discovery, "discovery", 2), (internalization, "internalization", 4)):
-        check = run_replay(run.folder / "rollouts", {}, stage=stage, store=run.store)["check"]
+        check = run_replay(run.folder / "rollouts", of=stage, store=run.store)["check"]
         assert check["rewards"] == {"rollouts": steps * 8 * 4, "equal": steps * 8 * 4}
         assert check["budgets"]["visits"] == check["budgets"]["equal"]
 

@@ -10,6 +10,7 @@ import math
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,22 @@ import pytest
 from typer.testing import CliRunner
 
 from lapo_verl.cli.main import app
-from lapo_verl.method import DiscoveryConfig, InternalizationConfig
-from lapo_verl.replay.command import check_rewards, compare, read_source, run_replay
-from lapo_verl.replay.measure import Replay
+from lapo_verl.objectives import Groups, objective, objective_names
+from lapo_verl.replay.command import check_rewards, compare, read_source, run_replay, write_store
+from lapo_verl.replay.measure import RecordedRun, Replay
 from lapo_verl.replay.recorded import visits_of
-from lapo_verl.replay.settings import ReplaySetting, ReplaySettingError, run_setting
-from lapo_verl.store import GroupRecord, LengthStore, note_settings, noted_settings
+from lapo_verl.replay.settings import ReplaySettingError, Setting
+from lapo_verl.store import GroupRecord, LengthStore
 
 RECORDED = Path(__file__).parent / "fixtures_replay"
+DISCOVERY, INTERNALIZATION = objective("discovery", decay=10), objective("internalization", sigma=5)
+DEFAULTS = objective("discovery"), objective("internalization")
+
+
+def visit(problem: str, n: int, correct: tuple[int, ...], prompt_budget: float | None = None) -> GroupRecord:
+    """``n`` rollouts; the wrong ones have 50 tokens."""
+    wrong = n - len(correct)
+    return GroupRecord(problem, correct + (50,) * wrong, (True,) * len(correct) + (False,) * wrong, prompt_budget)
 
 
 @pytest.fixture
@@ -39,14 +48,11 @@ def store(tmp_path: Path) -> Path:
     """Problem a: 14 then 10; b: unsolved, then 30, then 20 in stage 2; c: a lone visit of stage 2."""
     path = tmp_path / "small" / "lapo_store.sqlite"
     with LengthStore.open(path, meta={"tokenizer": "t"}) as opened:
-        note_settings(opened, DiscoveryConfig(decay=10))
-        note_settings(opened, InternalizationConfig(sigma=5))
-        opened.record_step("discovery", 1, [GroupRecord("a", 4, (10, 18)), GroupRecord("b", 4, ())])
-        opened.record_step("discovery", 2, [GroupRecord("a", 2, (10,)), GroupRecord("b", 4, (20, 30, 31, 60))])
-        opened.record_step(
-            "internalization", 1, [GroupRecord("a", 2, (10, 15), 10.0), GroupRecord("b", 2, (20,), 30.5)]
-        )
-        opened.record_step("internalization", 2, [GroupRecord("c", 2, (7, 9), None)])
+        opened.record_step("discovery", 1, [visit("a", 4, (10, 18)), visit("b", 4, ())], DISCOVERY)
+        opened.record_step("discovery", 2, [visit("a", 2, (10,)), visit("b", 4, (20, 30, 31, 60))], DISCOVERY)
+        guided = [visit("a", 2, (10, 15), 10.0), visit("b", 2, (20,), 30.5)]
+        opened.record_step("internalization", 1, guided, INTERNALIZATION)
+        opened.record_step("internalization", 2, [visit("c", 2, (7, 9))], INTERNALIZATION)
     return path
 
 
@@ -61,15 +67,15 @@ def replay_json(*arguments: object) -> dict[str, Any]:
     return json.loads(output)
 
 
-def metrics_of(report: dict[str, Any], stage: str, name: str = "run") -> dict[str, Any]:
-    (row,) = [row for row in report["stages"][stage]["settings"] if row["name"] == name]
+def metrics_of(report: dict[str, Any], of: str, name: str = "run") -> dict[str, Any]:
+    (row,) = [row for row in report["runs"][of]["settings"] if row["name"] == name]
     return row["metrics"]
 
 
 @pytest.mark.parametrize("stage", ["discovery", "internalization"])
 def test_the_runs_settings_give_back_the_runs_own_rewards(recorded: Path, stage: str) -> None:
     """Bit for bit: verl dumps float32."""
-    arguments = (recorded / stage, "--store", recorded / "lapo_store.sqlite", "--stage", stage)
+    arguments = (recorded / stage, "--store", recorded / "lapo_store.sqlite", "--of", stage)
     report = replay_json(*arguments)
     assert report["check"]["rewards"] == {"rollouts": 128, "equal": 128}
     assert report["check"]["budgets"] == {"visits": 64, "equal": 64}
@@ -83,7 +89,7 @@ def test_the_runs_settings_give_back_the_runs_own_rewards(recorded: Path, stage:
 
 def test_a_dump_is_checked_reward_for_reward(recorded: Path) -> None:
     source = read_source(recorded / "discovery", "discovery", None, recorded / "lapo_store.sqlite")
-    replay = Replay(source.visits, source.measured, source.run)
+    replay = Replay(source.visits, source.measured, source.runs)
     assert source.scores is not None
     (changed, *rest), *others = source.scores[2], source.scores[1], source.scores[3], source.scores[4]
     nudged = float(np.nextafter(np.float32(max(changed)), np.float32(9)))
@@ -92,15 +98,15 @@ def test_a_dump_is_checked_reward_for_reward(recorded: Path) -> None:
 
 
 def test_a_store_alone_has_both_stages(recorded: Path) -> None:
-    report = replay_json(recorded / "lapo_store.sqlite", "--sigma", "3,6")
-    assert list(report["stages"]) == ["discovery", "internalization"]
+    report = replay_json(recorded / "lapo_store.sqlite", "--try", "sigma=3,6")
+    assert list(report["runs"]) == ["discovery", "internalization"]
     assert report["notes"] == []
-    stage = report["stages"]["internalization"]
+    stage = report["runs"]["internalization"]
     assert (stage["groups"], stage["rollouts"], stage["steps"]) == (32, 128, [1, 4])
     assert [row["name"] for row in stage["settings"]] == ["run", "sigma=3", "sigma=6"]
     assert all(change == 0 for change in stage["settings"][2]["change"].values())
     assert stage["settings"][1]["change"]["length_reward"] < 0
-    assert list(replay_json(recorded / "lapo_store.sqlite", "--stage", "discovery")["stages"]) == ["discovery"]
+    assert list(replay_json(recorded / "lapo_store.sqlite", "--of", "discovery")["runs"]) == ["discovery"]
 
 
 def test_metrics_by_hand(store: Path) -> None:
@@ -111,6 +117,7 @@ def test_metrics_by_hand(store: Path) -> None:
     assert discovery["length_reward"] == pytest.approx(sum_r1 / 7)
     assert discovery["reward"] == pytest.approx((7 + 0.7 * sum_r1) / 14)
     assert discovery["in_band_share"] == pytest.approx(3 / 7)
+    assert discovery["length_share"] == pytest.approx(0.7 * sum_r1 / (7 + 0.7 * sum_r1))
     assert discovery["no_signal_share"] == 0.25
     groups = [[1.532, 1.532, 0, 0], [0] * 4, [1.7, 0], [1.07, 1.7, 1.7, 1.0]]
     assert discovery["reward_spread"] == pytest.approx(np.mean([np.std(group, ddof=1) for group in groups]))
@@ -131,7 +138,7 @@ def test_metrics_by_hand(store: Path) -> None:
 
 
 def test_another_statistic_reaches_the_rewards_of_stage_two(store: Path) -> None:
-    report = replay_json(store, "--statistic", "minimum", "--beta", "1")
+    report = replay_json(store, "--try", "statistic=minimum", "--try", "beta=1")
     name = "statistic=minimum beta=1"
     assert metrics_of(report, "discovery", name)["budget_mean"] == 15.0  # a: 10, b: 20
     assert metrics_of(report, "discovery", name)["budget_changed_share"] == 0.5
@@ -141,45 +148,47 @@ def test_another_statistic_reaches_the_rewards_of_stage_two(store: Path) -> None
 
 def test_keep_remembers_what_was_solved(tmp_path: Path) -> None:
     with LengthStore.open(tmp_path / "s.sqlite") as opened:
-        opened.record_step("discovery", 1, [GroupRecord("a", 2, (40,))])
-        opened.record_step("discovery", 2, [GroupRecord("a", 2, ())])
-    report = replay_json(tmp_path / "s.sqlite", "--on-unsolved", "keep")
+        opened.record_step("discovery", 1, [visit("a", 2, (40,))], DISCOVERY)
+        opened.record_step("discovery", 2, [visit("a", 2, ())], DISCOVERY)
+    report = replay_json(tmp_path / "s.sqlite", "--try", "on_unsolved=keep")
     assert metrics_of(report, "discovery")["budget_mean"] is None
     assert metrics_of(report, "discovery", "on_unsolved=keep")["budget_mean"] == 40.0
-    assert "does not note the settings of discovery" in report["notes"][0]
 
 
 def test_which_budget_a_visit_was_read_with(tmp_path: Path) -> None:
     """Shown: that one. Unguided: the one before. Read ahead of the last update: the older one."""
     with LengthStore.open(tmp_path / "s.sqlite") as opened:
-        opened.record_step("internalization", 1, [GroupRecord("a", 2, (40, 44), None)])  # 42
-        opened.record_step("internalization", 2, [GroupRecord("a", 2, (30, 34), 42.0)])  # 32
-        opened.record_step("internalization", 3, [GroupRecord("a", 2, (32, 20), 42.0)])  # 26, read ahead
-        opened.record_step("internalization", 4, [GroupRecord("a", 2, (26, 28), None)])  # 26, no guidance
-        opened.record_step("internalization", 5, [GroupRecord("a", 1, (70,), 70.0)])  # from nowhere
-        visits = visits_of(opened.records())
-    setting = run_setting(None, None, None)
-    replay = Replay(visits, np.ones(5, dtype=bool), setting)
+        steps = (
+            visit("a", 2, (40, 44), None),  # 42
+            visit("a", 2, (30, 34), 42.0),  # 32
+            visit("a", 2, (32, 20), 42.0),  # 26, read ahead
+            visit("a", 2, (26, 28), None),  # 26, no guidance
+            visit("a", 1, (70,), 70.0),  # from nowhere
+        )
+        for step, group in enumerate(steps, start=1):
+            opened.record_step("internalization", step, [group], DEFAULTS[1])
+        visits = visits_of(opened.records(), ["internalization"])
+    replay = Replay(visits, np.ones(5, dtype=bool), [RecordedRun("internalization", DEFAULTS[1])])
+    (own,) = replay.own
     targets = (42.0, 42.0, 42.0, 26.0, 70.0)
-    replayed = {int(v): row for block, rows in replay.rewards(setting) for v, row in zip(block, rows, strict=True)}
     lengths = ((40, 44), (30, 34), (32, 20), (26, 28), (70,))
-    for visit, (target, tokens) in enumerate(zip(targets, lengths, strict=True)):
+    for rewards, target, tokens in zip(own.rewards, targets, lengths, strict=True):
         expected = 1 + 0.7 * np.exp(-((np.array(tokens) - target) ** 2) / (2 * 120**2))
-        assert replayed[visit].tolist() == pytest.approx(expected.tolist())
-    smallest = replay.rewards(setting.changed("m", {"statistic": "minimum"}))
-    (ahead,) = [rows[list(block).index(2)] for block, rows in smallest if 2 in block]
-    assert ahead.tolist() == pytest.approx((1 + 0.7 * np.exp(-(np.array([8, 20]) ** 2) / (2 * 120**2))).tolist())
+        assert rewards[: len(tokens)].tolist() == pytest.approx(expected.tolist())
+    (smallest,) = replay.under({"internalization": objective("internalization", statistic="minimum")})
+    ahead = 1 + 0.7 * np.exp(-(np.array([8, 20]) ** 2) / (2 * 120**2))
+    assert smallest.rewards[2].tolist() == pytest.approx(ahead.tolist())
 
 
 def test_a_validation_dump_is_groups_of_samples(recorded: Path) -> None:
-    report = replay_json(recorded / "validation", "--alpha", "0.2")
-    stage = report["stages"]["discovery"]
+    report = replay_json(recorded / "validation", "--try", "alpha=0.2")
+    stage = report["runs"]["discovery"]
     assert (stage["groups"], stage["rollouts"], stage["correct"], stage["steps"]) == (6, 12, 11, [4, 4])
     assert report["check"] == {"budgets": None, "rewards": None}
     assert "--run" in report["notes"][0]
     tokens = [json.loads(line)["tokens"] for line in (recorded / "validation" / "4.jsonl").open()]
     assert 0 < metrics_of(report, "discovery")["budget_mean"] < max(tokens)
-    assert list(replay_json(recorded / "validation" / "4.jsonl", "--stage", "internalization")["stages"]) == [
+    assert list(replay_json(recorded / "validation" / "4.jsonl", "--run", "name=internalization")["runs"]) == [
         "internalization"
     ]
 
@@ -201,19 +210,19 @@ def test_a_validation_dump_is_counted_as_its_run_counted(tmp_path: Path) -> None
     for scope, lengths in ((None, [100, 900]), ("response", [100, 900]), ("think", [10, 12])):
         noted = [row if scope is None else {**row, "length_scope": scope} for row in rows]
         source = read_source(lines(tmp_path / f"{scope}.jsonl", *noted), None, None, None)
-        assert source.visits.lengths.tolist() == lengths
+        assert source.visits.lengths.tolist() == [lengths]
 
 
 def test_samples_of_an_evaluation_are_told_apart(tmp_path: Path) -> None:
     base = {"checkpoint": "base", "benchmark": "math", "condition": "", "sample": 0, "truncated": False}
     others = ({"checkpoint": "LAPO-I"}, {"benchmark": "aime"}, {"condition": "conflict=500"})
     rows = [sample(**base), sample(**base), *(sample(**{**base, **other}) for other in others)]
-    assert replay_json(lines(tmp_path / "samples.jsonl", *rows))["stages"]["discovery"]["groups"] == 4
+    assert replay_json(lines(tmp_path / "samples.jsonl", *rows))["runs"]["discovery"]["groups"] == 4
 
 
 def test_the_last_output_of_a_session_counts(tmp_path: Path) -> None:
     rows = [sample(uid=f"u_0_{index}", step=1) for index in range(3)] + [sample(uid="u_1_0", step=1)]
-    assert replay_json(lines(tmp_path / "1.jsonl", *rows))["stages"]["discovery"]["rollouts"] == 2
+    assert replay_json(lines(tmp_path / "1.jsonl", *rows))["runs"]["discovery"]["rollouts"] == 2
 
 
 def test_a_half_last_line_is_left_out_and_said(tmp_path: Path, recorded: Path) -> None:
@@ -221,11 +230,11 @@ def test_a_half_last_line_is_left_out_and_said(tmp_path: Path, recorded: Path) -
     path = lines(tmp_path / "1.jsonl", sample(output="a\u2028b"), sample(), tail='{"problem_id": "é')
     path.write_bytes(path.read_bytes()[:-1])
     report = replay_json(path, "--run", "alpha=0.7")
-    assert report["stages"]["discovery"]["rollouts"] == 2
+    assert report["runs"]["discovery"]["rollouts"] == 2
     assert report["notes"] == [f"{path}, line 3: the last line was cut off and is left out"]
     dump = recorded / "discovery" / "3.jsonl"
     dump.write_bytes(dump.read_bytes()[:-20])
-    report = replay_json(recorded / "discovery", "--store", recorded / "lapo_store.sqlite", "--stage", "discovery")
+    report = replay_json(recorded / "discovery", "--store", recorded / "lapo_store.sqlite", "--of", "discovery")
     assert report["check"]["rewards"] == {"rollouts": 127, "equal": 124}
     assert report["notes"] == [f"{dump}, line 32: the last line was cut off and is left out"]
 
@@ -241,7 +250,7 @@ def test_files_that_cannot_be_used_are_named_with_the_line(tmp_path: Path, recor
     for arguments, message in (
         ((tmp_path / "gone.jsonl",), "gone.jsonl"),
         ((tmp_path / "gone.sqlite",), "gone.sqlite"),
-        ((tmp_path / "empty",), "holds no <step>.jsonl"),
+        ((tmp_path / "empty",), "contains no <step>.jsonl"),
         ((lines(tmp_path / "0.jsonl"),), "0.jsonl: has no rows"),
         ((broken,), "broken.jsonl, line 2: not JSON"),
         ((lines(tmp_path / "a.jsonl", sample(), {"tokens": 3}),), "a.jsonl, line 2: no field 'problem_id'"),
@@ -264,42 +273,139 @@ def test_files_that_cannot_be_used_are_named_with_the_line(tmp_path: Path, recor
         assert "lapo: error:" in output
 
 
-def test_settings_that_cannot_be_used_are_named(store: Path) -> None:
+def test_settings_that_cannot_be_used_are_named(store: Path, recorded: Path, tmp_path: Path) -> None:
     for arguments, message in (
-        (("--alpha", "-1"), "alpha must be >= 0"),
-        (("--alpha", "much"), "alpha must be a number, got 'much'"),
-        (("--low", "80"), "low must not be above high"),
-        (("--statistic", "mode"), "statistic must be one of"),
-        (("--set", "x:alhpa=1"), "did you mean alpha?"),
-        (("--set", "alpha=1"), "must be NAME:key=value"),
+        (("--try", "alpha=-1"), "setting 'alpha=-1': objective discovery: alpha must be >= 0, got -1"),
+        (("--try", "alpha=much"), "alpha must be a finite number, got 'much'"),
+        (("--try", "low=80"), "low must not be above high"),
+        (("--try", "statistic=mode"), "statistic must be one of"),
+        (("--try", "alhpa=1"), "no field 'alhpa' in discovery, internalization: did you mean alpha?"),
+        (("--try", "alpha"), "--try: 'alpha' must be field=value"),
+        (("--set", "x:alhpa=1"), "setting 'x': no field 'alhpa' in discovery, internalization: did you mean alpha?"),
+        (("--set", "alpha=1"), "must be NAME:field=value"),
         (("--set", "x:alpha=1", "--set", "x:alpha=2"), "two settings are named 'x'"),
-        (("--run", "alpha"), "--run: 'alpha' must be key=value"),
-        (("--stage", "third"), "--stage must be one of discovery, internalization"),
+        (("--set", "x:name=kimi,wieght=1"), "objective kimi has no field 'wieght': did you mean weight?"),
+        (("--set", "x:path=pkg://no_such_module,name=Mine"), "pkg://no_such_module cannot be imported"),
+        (("--objective", "kimmi"), "unknown objective 'kimmi': did you mean kimi?"),
+        (("--run", "alpha"), "--run: 'alpha' must be field=value"),
+        (("--of", "discovary"), "has no run 'discovary': did you mean discovery?"),
     ):
         code, output = run(store, *arguments)
         assert code == 1
         assert message in output, output
+    code, output = run(recorded / "lapo_store.sqlite", "--objective", "kimi")
+    assert code == 1
+    assert "objective kimi needs the lengths of wrong rollouts" in output
+    code, output = run(recorded / "validation", "--of", "discovery")
+    assert code == 1
+    assert "--of goes with a store" in output
 
 
 def test_a_grid_is_every_combination_and_named_settings_come_last(store: Path) -> None:
-    report = replay_json(store, "--alpha", "0.3,0.7", "--low", "10,20", "--set", "mine:decay=4,high=90")
-    names = [row["name"] for row in report["stages"]["discovery"]["settings"]]
+    report = replay_json(store, "--try", "alpha=0.3,0.7", "--try", "low=10,20", "--set", "mine:decay=4,high=90")
+    names = [row["name"] for row in report["runs"]["discovery"]["settings"]]
     assert names == ["run", "alpha=0.3 low=10", "alpha=0.3 low=20", "alpha=0.7 low=10", "alpha=0.7 low=20", "mine"]
-    mine = report["stages"]["discovery"]["settings"][-1]["settings"]["discovery"]
+    mine = report["runs"]["discovery"]["settings"][-1]["objective"]
     assert (mine["decay"], mine["high"], mine["alpha"]) == (4, 90, 0.7)
 
 
-def test_a_setting_of_a_stage_that_is_not_there_is_refused(store: Path, tmp_path: Path) -> None:
+def test_other_objectives_are_rows_with_their_own_tried_values(store: Path) -> None:
+    report = replay_json(
+        store,
+        "--try",
+        "alpha=0.3",
+        "--try",
+        "weight=0.2,1",
+        "--objective",
+        "kimi,hapo",
+        "--set",
+        "short:name=kimi,weight=2",
+    )
+    rows = {row["name"]: row for row in report["runs"]["discovery"]["settings"]}
+    assert list(rows) == [
+        *("run", "alpha=0.3", "kimi", "kimi weight=0.2", "kimi weight=1"),
+        *("hapo", "hapo weight=0.2", "hapo weight=1", "short"),
+    ]
+    assert rows["hapo"]["metrics"]["budget_mean"] == 15.0  # a: 10, b: 20
+    assert rows["kimi"]["objective"] == objective("kimi").config()
+    # Step by step, with the shortest of the visits before as the target.
+    lengths = [[10, 18, 50, 50], [50] * 4, [10, 50], [20, 30, 31, 60]]
+    correct = [[True] * 2 + [False] * 2, [False] * 4, [True, False], [True] * 4]
+    for name, targets in (("kimi weight=0.2", None), ("hapo weight=0.2", [None, None, 10, None])):
+        groups = Groups.of(correct, lengths, target=targets)
+        rewards = objective(name.split()[0], weight=0.2).rewards(groups)
+        assert rows[name]["metrics"]["reward"] == pytest.approx(np.nanmean(rewards))
+
+
+def test_a_memory_goes_on_from_step_to_step(tmp_path: Path) -> None:
+    """LASER-D makes its lengths anew after each step here."""
+    laser = objective("laser_d", interval=1, lower_bound=10, spacing=10, target_length=30)
+    groups = [
+        [visit("a", 4, (15, 25, 35, 45)), visit("b", 2, (20,))],
+        [visit("a", 4, (20, 60))],
+        [visit("b", 2, (55, 9))],
+    ]
+    with LengthStore.open(tmp_path / "s.sqlite") as opened:
+        for step, visits in enumerate(groups, start=1):
+            opened.record_step("laser_d", step, visits, laser)
+        memory = opened.memory("laser_d")
+    source = read_source(tmp_path / "s.sqlite")
+    (own,) = Replay(source.visits, source.measured, source.runs).own
+    assert own.memory == memory
+    expected, before = [], None
+    for visits in groups:
+        step = Groups.of([v.correct for v in visits], [v.lengths for v in visits])
+        expected += laser.rewards(step, before).tolist()
+        before = laser.adapt(before, step)
+    for row, values in zip(own.rewards.tolist(), expected, strict=True):
+        assert row[: len(values)] == pytest.approx(values, nan_ok=True)
+    assert len({reward for row in expected for reward in row if reward > 0}) == 2, "the limits made a difference"
+
+
+@pytest.mark.parametrize("name", ["new", "first schema"])
+def test_all_objectives_that_the_records_allow(store: Path, recorded: Path, name: str) -> None:
+    report = replay_json(store if name == "new" else recorded / "lapo_store.sqlite", "--objective", "all")
+    shown = [row["name"] for row in report["runs"]["discovery"]["settings"]]
+    if name == "new":
+        assert shown == ["run", *objective_names()]
+        assert report["notes"] == []
+    else:
+        assert {"accuracy", "discovery", "internalization"} <= set(shown)
+        assert "kimi" not in shown
+        assert "first schema" in report["notes"][0]
+        assert "hapo, kimi" in report["notes"][0]
+    # What is computed for a reward that is correctness alone.
+    accuracy = metrics_of(report, "discovery", "accuracy")
+    assert (accuracy["length_share"], accuracy["rank_correlation"]) == (0.0, None)
+
+
+def test_an_objective_of_the_users_own(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "replay_own.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from lapo_verl.objectives import Objective\n\n\n"
+        "@dataclass(frozen=True)\n"
+        "class Halved(Objective):\n"
+        "    worth: float = 0.5\n\n"
+        "    def rewards(self, groups, memory=None):\n"
+        "        return groups.masked(self.worth * groups.correct)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    report = replay_json(store, "--set", "mine:path=pkg://replay_own,name=Halved,worth=0.25")
+    assert metrics_of(report, "discovery", "mine")["reward"] == pytest.approx(0.25 * 7 / 14)
+    report = replay_json(store, "--objective", "pkg://replay_own:Halved,kimi")
+    assert metrics_of(report, "discovery", "Halved")["reward"] == pytest.approx(0.5 * 7 / 14)
+
+
+def test_a_setting_of_a_run_that_is_not_there_is_refused(store: Path, tmp_path: Path) -> None:
     first = tmp_path / "first.sqlite"
     with LengthStore.open(first) as opened:
-        opened.record_step("discovery", 1, [GroupRecord("a", 4, (10, 18))])
+        opened.record_step("discovery", 1, [visit("a", 4, (10, 18))], DISCOVERY)
     for arguments, message in (
-        ((first, "--beta", "1"), "'beta=1': beta changes nothing, because"),
-        ((first, "--alpha", "1", "--set", "mine:sigma=3"), "'mine': sigma changes nothing, because"),
-        ((store, "--stage", "discovery", "--beta", "1"), "because --stage leaves internalization out"),
-        ((store, "--stage", "internalization", "--alpha", "1"), "because --stage leaves discovery out"),
+        ((first, "--try", "beta=1"), "no field 'beta' in discovery"),
+        ((first, "--try", "alpha=1", "--set", "mine:sigma=3"), "'mine': no field 'sigma' in discovery"),
+        ((store, "--of", "discovery", "--try", "beta=1"), "no field 'beta' in discovery"),
         # Stage 2 starts from the budgets that the run's stage 1 ended with.
-        ((store, "--stage", "internalization", "--on-unsolved", "keep"), "because --stage leaves discovery out"),
+        ((store, "--of", "internalization", "--try", "on_unsolved=keep"), "no field 'on_unsolved' in internalization"),
     ):
         code, output = run(*arguments)
         assert code == 1, output
@@ -308,14 +414,14 @@ def test_a_setting_of_a_stage_that_is_not_there_is_refused(store: Path, tmp_path
 
 def test_a_settings_name_breaks_between_its_settings_only(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    code, output = run(store, "--alpha", "0.3,0.7", "--degenerate-band", "zero")
+    code, output = run(store, "--try", "alpha=0.3,0.7", "--try", "degenerate_band=zero")
     assert code == 0
     for setting in ("alpha=0.3", "alpha=0.7", "degenerate_band=zero"):
         assert setting in output
 
 
 def test_the_tables_say_what_changed(store: Path) -> None:
-    code, output = run(store, "--alpha", "0,0.7", "--statistic", "mean")
+    code, output = run(store, "--try", "alpha=0,0.7", "--try", "statistic=mean")
     assert code == 0
     assert "budgets under the run's settings: 7 of 7 visits as recorded" in output
     assert "discovery, steps 1 to 2: 4 groups, 14 rollouts, 7 correct" in output
@@ -333,16 +439,16 @@ def records_of(path: Path) -> list[Any]:
 
 def test_a_store_is_written_under_another_statistic(recorded: Path, tmp_path: Path) -> None:
     source, target = recorded / "lapo_store.sqlite", tmp_path / "new" / "mean.sqlite"
-    report = replay_json(source, "--statistic", "mean", "--stage", "discovery", "--write", target)
+    report = replay_json(source, "--try", "statistic=mean", "--of", "discovery", "--write", target)
     assert report["written"] == {"path": str(target), "records": 32}
-    old, new = [record for record in records_of(source) if record.stage == "discovery"], records_of(target)
+    old, new = [record for record in records_of(source) if record.run == "discovery"], records_of(target)
     for before, after in zip(old, new, strict=True):
-        assert (after.problem_id, after.step, after.n) == (before.problem_id, before.step, before.n)
-        assert after.correct_lengths == before.correct_lengths
-        assert after.budget_after == (np.mean(before.correct_lengths) if before.correct_lengths else None)
+        assert (after.problem_id, after.step, after.correct) == (before.problem_id, before.step, before.correct)
+        assert after.lengths == before.lengths
+        assert after.target == (np.mean(before.correct_lengths) if before.correct_lengths else None)
     with LengthStore.open(source, read_only=True) as one, LengthStore.open(target, read_only=True) as two:
         assert two.meta["tokenizer"] == one.meta["tokenizer"]
-        assert noted_settings(two)[0] == DiscoveryConfig(decay=8, statistic="mean")
+        assert [each.objective for each in two.runs()] == [objective("discovery", decay=8, statistic="mean").config()]
     # The new store stands by itself: its note gives its budgets.
     assert replay_json(target)["check"]["budgets"] == {"visits": 32, "equal": 32}
     assert list(target.parent.iterdir()) == [target]
@@ -350,16 +456,16 @@ def test_a_store_is_written_under_another_statistic(recorded: Path, tmp_path: Pa
 
 def test_stage_two_is_written_from_the_budgets_that_stage_one_ended_with(store: Path, tmp_path: Path) -> None:
     target = tmp_path / "two.sqlite"
-    report = replay_json(store, "--statistic", "minimum", "--stage", "internalization", "--write", target)
+    report = replay_json(store, "--try", "statistic=minimum", "--of", "internalization", "--write", target)
     # a: min(10, 10); b: min(30.5, 20); c is new.
     with LengthStore.open(target, read_only=True) as opened:
         assert opened.budgets(["a", "b", "c"]) == {"a": 10.0, "b": 20.0, "c": 7.0}
-        assert noted_settings(opened)[0] == DiscoveryConfig(decay=10)
+        assert opened.runs()[0].objective == DISCOVERY.config()
     old, new = records_of(store), records_of(target)
-    assert [record for record in new if record.stage == "discovery"] == old[:4]
+    assert [record for record in new if record.run == "discovery"] == old[:4]
     assert report["written"]["records"] == len(new) == len(old)
     # What the table says of the setting is what the file has.
-    (_, changed) = report["stages"]["internalization"]["settings"]
+    (_, changed) = report["runs"]["internalization"]["settings"]
     assert changed["metrics"]["budget_mean"] == pytest.approx((10 + 20 + 7) / 3)
 
 
@@ -367,10 +473,10 @@ def test_the_budgets_start_as_they_were(tmp_path: Path) -> None:
     """The smallest median is 100, of stage 1; stage 2 alone would give 300."""
     path, target = tmp_path / "store.sqlite", tmp_path / "new.sqlite"
     with LengthStore.open(path) as opened:
-        opened.record_step("discovery", 1, [GroupRecord("a", 1, (100,))])
-        opened.record_step("internalization", 1, [GroupRecord("a", 3, (300, 310, 500), 100.0)])
-    report = replay_json(path, "--statistic", "mean", "--stage", "internalization", "--write", target)
-    (_, changed) = report["stages"]["internalization"]["settings"]
+        opened.record_step("discovery", 1, [visit("a", 1, (100,))], DISCOVERY)
+        opened.record_step("internalization", 1, [visit("a", 3, (300, 310, 500), 100.0)], INTERNALIZATION)
+    report = replay_json(path, "--try", "statistic=mean", "--of", "internalization", "--write", target)
+    (_, changed) = report["runs"]["internalization"]["settings"]
     assert changed["metrics"]["budget_mean"] == 100.0
     with LengthStore.open(target, read_only=True) as opened:
         assert opened.budgets(["a"]) == {"a": 100.0}
@@ -378,37 +484,30 @@ def test_the_budgets_start_as_they_were(tmp_path: Path) -> None:
 
 def test_the_same_settings_write_the_same_store(recorded: Path, tmp_path: Path) -> None:
     source, target = recorded / "lapo_store.sqlite", tmp_path / "same.sqlite"
-    code, output = run(source, "--statistic", "median", "--write", target)
-    assert code == 0
-    assert "64 records" in output
+    own = read_source(source).own
+    assert write_store(source, target, own.objectives) == 64
     assert records_of(target) == records_of(source)
     with LengthStore.open(source, read_only=True) as one, LengthStore.open(target, read_only=True) as two:
         assert one.meta == two.meta
-
-
-def test_a_band_is_written_too(recorded: Path, tmp_path: Path) -> None:
-    replay_json(recorded / "lapo_store.sqlite", "--low", "0", "--high", "100", "--write", tmp_path / "wide.sqlite")
-    for record in records_of(tmp_path / "wide.sqlite"):
-        assert record.low == (min(record.correct_lengths) if record.correct_lengths else None)
-    with LengthStore.open(tmp_path / "wide.sqlite", read_only=True) as opened:
-        assert noted_settings(opened)[0] == DiscoveryConfig(decay=8), "what the rollouts were rewarded with"
+        assert one.runs() == two.runs()
 
 
 def test_what_cannot_be_written_is_refused_before_any_work(store: Path, recorded: Path, tmp_path: Path) -> None:
     target = tmp_path / "new.sqlite"
     for arguments, message in (
-        ((store, "--alpha", "0.3"), "not alpha"),
-        ((store, "--sigma", "9"), "not sigma"),
+        ((store, "--try", "alpha=0.3"), "not alpha"),
+        ((store, "--set", "mixed:statistic=mean,sigma=9"), "not sigma"),
+        ((store, "--objective", "hapo"), "--write takes other fields of discovery"),
         ((store,), "exactly one setting, got 0"),
-        ((store, "--statistic", "mean,minimum"), "exactly one setting, got 2"),
-        ((recorded / "validation", "--statistic", "mean"), "needs a store"),
+        ((store, "--try", "statistic=mean,minimum"), "exactly one setting, got 2"),
+        ((recorded / "validation", "--try", "statistic=mean"), "needs a store"),
     ):
         code, output = run(*arguments, "--write", target)
         assert code == 1
         assert message in output
     assert not target.exists()
     target.write_text("mine")
-    code, output = run(store, "--statistic", "mean", "--write", target)
+    code, output = run(store, "--try", "statistic=mean", "--write", target)
     assert code == 1
     assert target.read_text() == "mine"
 
@@ -429,21 +528,39 @@ def test_neither_verl_nor_torch_is_loaded(store: Path) -> None:
     assert found.stdout.splitlines()[-1] == "[]"
 
 
+@dataclass
+class Noted:
+    """An objective as another version may have noted it."""
+
+    fields: dict[str, Any]
+    name: str = "discovery"
+
+    def config(self) -> dict[str, Any]:
+        return {"name": self.name, **self.fields}
+
+
 def test_settings_of_an_unknown_kind_are_refused(store: Path) -> None:
     with LengthStore.open(store) as opened:
-        opened.set_meta("settings.discovery", {"gamma": 1})
+        opened.begin_run("discovery", Noted({"gamma": 1}), {})  # type: ignore[arg-type]
     code, output = run(store)
     assert code == 1
-    assert "settings.discovery is not understood" in output
+    assert "lapo_store.sqlite: objective discovery has no field 'gamma'" in output
 
 
-def test_compare_takes_settings_of_both_stages(store: Path) -> None:
-    source = read_source(store, None, None, None)
-    other = ReplaySetting("other", DiscoveryConfig(alpha=0), InternalizationConfig(beta=0))
-    report = compare(Replay(source.visits, source.measured, source.run), [other])
-    for stage, accuracy in (("discovery", 7 / 14), ("internalization", 5 / 6)):
-        metrics = report[stage]["settings"][1]["metrics"]
+def test_settings_that_nobody_noted_are_said(store: Path) -> None:
+    with LengthStore.open(store) as opened:
+        opened.begin_run("discovery", Noted({}), {})  # type: ignore[arg-type]
+    assert "does not note the settings of discovery" in replay_json(store)["notes"][0]
+    assert replay_json(store, "--run", "decay=10")["notes"] == []
+
+
+def test_compare_takes_settings_of_both_runs(store: Path) -> None:
+    source = read_source(store)
+    other = Setting("other", {"discovery": objective("discovery", alpha=0), "internalization": objective("accuracy")})
+    report = compare(Replay(source.visits, source.measured, source.runs), [other])
+    for run, accuracy in (("discovery", 7 / 14), ("internalization", 5 / 6)):
+        metrics = report[run]["settings"][1]["metrics"]
         assert metrics["reward"] == pytest.approx(accuracy)
         assert metrics["rank_correlation"] is None
     with pytest.raises(ReplaySettingError, match="already"):
-        run_replay(store, {"statistic": "mean"}, write=store)
+        run_replay(store, ["statistic=mean"], write=store)
