@@ -83,8 +83,9 @@ def is_downwards(room: str, other: str) -> bool:
         return True
     if room in UTILITIES:
         return False
-    layer_of = {each: layer for layer, rooms in enumerate(LAYERS) for each in rooms}
-    return layer_of[room] < layer_of[other] or (room, other) in BESIDE
+    above = [rooms for rooms in LAYERS if room in rooms]
+    below = set.union(set(), *LAYERS[LAYERS.index(above[0]) + 1 :]) if above else set()
+    return other in below or (room, other) in BESIDE
 
 
 def test_every_room_has_its_place() -> None:
