@@ -1,4 +1,4 @@
-"""What LAPO needs of a dataset's rows, and the checks that a file has it. Knows neither verl nor torch."""
+"""What LAPO needs of a dataset's rows, and the checks that a file has it."""
 
 from __future__ import annotations
 

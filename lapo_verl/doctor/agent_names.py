@@ -1,4 +1,4 @@
-"""Rows that name an agent loop of their own, which verl puts in the place of LAPO's. Knows neither verl nor torch."""
+"""Rows that name an agent loop of their own, which verl puts in the place of LAPO's."""
 
 from __future__ import annotations
 

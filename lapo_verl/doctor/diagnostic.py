@@ -1,4 +1,4 @@
-"""What a check has to say of a run. Knows neither verl nor torch."""
+"""What a check has to say of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A diagnosis for the terminal, readable at 100 columns. Knows neither verl nor torch."""
+"""A diagnosis for the terminal, readable at 100 columns."""
 
 from __future__ import annotations
 

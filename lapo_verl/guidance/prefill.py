@@ -1,4 +1,4 @@
-"""Where the guidance meets the prompt: inside the think block, token by token. Knows neither verl nor torch."""
+"""Where the guidance meets the prompt: inside the think block, token by token."""
 
 from __future__ import annotations
 

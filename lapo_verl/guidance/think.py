@@ -1,4 +1,4 @@
-"""What a tokenizer knows of think blocks, and how much of a response is thought. Knows neither verl nor torch."""
+"""What a tokenizer knows of think blocks, and how much of a response is thought."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""verl's checkpoints on disk: a run's folders ``global_step_N``, and what is in one. Knows neither verl nor torch."""
+"""verl's checkpoints on disk: a run's folders ``global_step_N``, and what is in one."""
 
 from __future__ import annotations
 

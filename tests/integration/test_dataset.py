@@ -11,9 +11,17 @@ import warmup
 from omegaconf import DictConfig, OmegaConf
 
 from lapo_verl.hooks.dataset import LapoDataset
+from lapo_verl.objectives import objective
 from lapo_verl.store import GroupRecord, LengthStore
 
 SETTINGS = warmup.WarmupSettings()
+INTERNALIZATION = objective("internalization")
+
+
+def group(problem: str, correct: tuple[int, ...], n: int = 4) -> GroupRecord:
+    """``n`` rollouts, the correct ones of these lengths first."""
+    lengths = (*correct, *[4000] * (n - len(correct)))
+    return GroupRecord(problem, lengths, tuple(place < len(correct) for place in range(n)))
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +42,7 @@ def data(tmp_path: Path) -> DictConfig:
             "max_response_length": 96,
             "cache_dir": str(tmp_path / "cache"),
             "filter_overlong_prompts": False,
-            "lapo": {"stage": "internalization", "store": str(tmp_path / "store.sqlite")},
+            "lapo": {"objective": {"name": "internalization"}, "store": str(tmp_path / "store.sqlite")},
         }
     )
 
@@ -42,14 +50,14 @@ def data(tmp_path: Path) -> DictConfig:
 def test_a_row_holds_the_budget_of_the_moment_it_is_fetched(data: DictConfig, tokenizer: Any) -> None:
     dataset = LapoDataset(data.train_files, tokenizer, data)
     problem = dataset[0]["lapo"]["problem_id"]
-    assert dataset[0]["lapo"]["budget"] is None
+    assert dataset[0]["lapo"]["target"] is None
     with LengthStore.open(data.lapo.store) as store:
         for step, length in ((1, 50), (2, 40)):
-            store.record_step("internalization", step, [GroupRecord(problem, 4, (length,), None)])
+            store.record_step("internalization", step, [group(problem, (length,))], INTERNALIZATION)
             row = dataset[0]["lapo"]
-            assert row["budget"] == length
+            assert row["target"] == length
             assert row["guidance"] == f" I will answer the question with {length} tokens."
-    assert dataset[1]["lapo"]["budget"] is None
+    assert dataset[1]["lapo"]["target"] is None
 
 
 def test_an_unsolved_problem_is_shown_the_response_limit(data: DictConfig, tokenizer: Any) -> None:
@@ -64,11 +72,11 @@ def test_a_range_is_the_band_of_the_visit_that_set_the_budget(data: DictConfig, 
     dataset = LapoDataset(data.train_files, tokenizer, data)
     problem = dataset[0]["lapo"]["problem_id"]
     with LengthStore.open(data.lapo.store) as store:
-        store.record_step("discovery", 1, [GroupRecord(problem, 4, (490, 500, 510))])
-        store.record_step("internalization", 1, [GroupRecord(problem, 4, (1480, 1500, 1520))])
+        store.record_step("discovery", 1, [group(problem, (490, 500, 510))], objective("discovery"))
+        store.record_step("internalization", 1, [group(problem, (1480, 1500, 1520))], INTERNALIZATION)
     row = dataset[0]["lapo"]
     assert row["guidance"] == " I will answer the question with 496 to 504 tokens."
-    assert (row["budget"], row["prompt_budget"]) == (500, 500)
+    assert (row["target"], row["prompt_budget"]) == (500, 500)
     assert dataset[1]["lapo"]["guidance"] == " I will answer the question with 96 to 96 tokens."
     assert dataset[1]["lapo"]["prompt_budget"] is None
 
@@ -78,14 +86,14 @@ def test_a_row_says_which_number_its_prompt_shows(data: DictConfig, tokenizer: A
     dataset = LapoDataset(data.train_files, tokenizer, data)
     problem = dataset[0]["lapo"]["problem_id"]
     with LengthStore.open(data.lapo.store) as store:
-        store.record_step("discovery", 1, [GroupRecord(problem, 4, (12,))])
+        store.record_step("discovery", 1, [group(problem, (12,))], objective("discovery"))
     row = dataset[0]["lapo"]
     assert row["guidance"] == " I will answer the question with 100 tokens."
-    assert (row["budget"], row["prompt_budget"]) == (12, 100)
+    assert (row["target"], row["prompt_budget"]) == (12, 100)
 
 
 def test_discovery_shows_no_guidance(data: DictConfig, tokenizer: Any) -> None:
-    data.lapo.stage = "discovery"
+    data.lapo.objective.name = "discovery"
     assert LapoDataset(data.train_files, tokenizer, data)[0]["lapo"]["guidance"] == ""
 
 

@@ -30,6 +30,7 @@ from lapo_verl.doctor.preflight import Run
 from lapo_verl.doctor.view import print_diagnosis
 from lapo_verl.hooks.dataset import LapoDataset
 from lapo_verl.hooks.tokenizer_check import META_KEY, tokenizer_fingerprint
+from lapo_verl.objectives import objective
 from lapo_verl.store import GroupRecord, LengthStore
 
 QWEN3, R1 = (next(case for case in PROMPT_CASES if case.name == name) for name in ("qwen3", "r1_distill_qwen"))
@@ -66,10 +67,20 @@ def save_model(folder: Path, tokenizer: PreTrainedTokenizerFast, weights: bool =
     return folder
 
 
+DISCOVERY = objective("discovery")
+WRONG = 4000  # tokens
+
+
+def visit(problem: str, correct: tuple[int, ...], n: int = 8) -> GroupRecord:
+    """``n`` rollouts, the correct ones of these lengths first."""
+    lengths = (*correct, *[WRONG] * (n - len(correct)))
+    return GroupRecord(problem, lengths, tuple(place < len(correct) for place in range(n)))
+
+
 def save_store(path: Path, lengths: tuple[int, ...] = (100, 200, 300, 400)) -> Path:
     """Of a Discovery step that saw all eight problems; p7 stayed unsolved."""
     with LengthStore.open(path) as store:
-        store.record_step("discovery", 1, [GroupRecord(f"p{i}", 8, lengths if i < 7 else ()) for i in range(8)])
+        store.record_step("discovery", 1, [visit(f"p{i}", lengths if i < 7 else ()) for i in range(8)], DISCOVERY)
     return path
 
 
@@ -236,7 +247,7 @@ def test_budgets_are_those_that_the_training_starts_with(doctor: Doctor, tmp_pat
     """Resumed: of the checkpoint. From scratch, in a store that an earlier stage 2 went on in: from before it."""
     used = save_store(tmp_path / "used.sqlite")
     with LengthStore.open(used) as store:
-        store.record_step("internalization", 1, [GroupRecord("p0", 8, (50,))])
+        store.record_step("internalization", 1, [visit("p0", (50,))], objective("internalization"))
     begun = ("lapo.init_from=null", f"lapo.store={used}")
     assert doctor("lapo_internalization", *begun).training.budget == 250  # type: ignore[union-attr]
 
@@ -348,9 +359,9 @@ def test_unknown_keys_are_all_named(doctor: Doctor, tmp_path: Path) -> None:
     (tmp_path / "configs").mkdir()
     mine = "defaults:\n  - lapo_discovery\n  - _self_\nlapo:\n  guidanse:\n    form: exact\n"
     (tmp_path / "configs" / "mine.yaml").write_text(mine)
-    diagnosis = doctor("mine", "lapo.discovery.alhpa=1", "+lapo.decay=2", config_dir=Path("configs"))
-    says(diagnosis.texts("error"), "lapo.discovery.alhpa", "did you mean lapo.discovery.alpha?")
-    says(diagnosis.texts("error"), "lapo.decay", "did you mean lapo.discovery.decay?")
+    diagnosis = doctor("mine", "lapo.guidance.shar=1", "+lapo.decay=2", config_dir=Path("configs"))
+    says(diagnosis.texts("error"), "lapo.guidance.shar", "did you mean lapo.guidance.share?")
+    says(diagnosis.texts("error"), "lapo.decay", "did you mean lapo.objective.decay?")
     says(diagnosis.texts("error"), "lapo.guidanse", "did you mean lapo.guidance?")
 
 
@@ -362,31 +373,32 @@ def test_a_folder_of_configs_in_the_place_of_verls(doctor: Doctor, tmp_path: Pat
 
 
 def test_a_value_out_of_range_is_said_once(doctor: Doctor) -> None:
-    errors = doctor("lapo_discovery", "lapo.discovery.alpha=-1").texts("error")
+    errors = doctor("lapo_discovery", "lapo.objective.alpha=-1").texts("error")
     assert len(errors) == 1
-    says(errors, "lapo.discovery.alpha", "-1")
+    says(errors, "lapo.objective", "discovery", "alpha", "-1")
 
 
 @pytest.mark.parametrize(
     ("config", "arguments", "ignored", "reason"),
     [
-        ("lapo_discovery", ["lapo.internalization.sigma=9"], "lapo.internalization.sigma", "stage 2"),
-        ("lapo_discovery", ["lapo.init_from=x"], "lapo.init_from", "stage 2"),
+        ("lapo_discovery", ["lapo.init_from=x"], None, None),
+        ("lapo_discovery", ["lapo.max_unknown_share=0.9"], "lapo.max_unknown_share", "starts with an empty store"),
+        ("length_control", ["objective=kimi", "lapo.init_from=x"], "lapo.init_from", "kimi needs nothing"),
         ("lapo_discovery", ["lapo.guidance.form=range"], "lapo.guidance.form", "no guidance"),
-        ("lapo_discovery", ["lapo.guidance.statistic=mean"], None, None),
+        ("lapo_discovery", ["lapo.objective.statistic=mean", "lapo.objective.low=20"], None, None),
+        ("lapo_internalization", ["lapo.objective.statistic=mean", "lapo.objective.sigma=60"], None, None),
         (
-            "lapo_discovery",
-            ["lapo.guidance.statistic=mean", "lapo.discovery.statistic=minimum"],
-            "lapo.guidance.statistic",
-            "lapo.discovery.statistic=minimum",
+            "lapo_internalization",
+            ["lapo.guidance.low=20", "lapo.guidance.high=80"],
+            "lapo.guidance.high, lapo.guidance.low",
+            "no band",
         ),
         (
             "lapo_internalization",
-            ["lapo.discovery.decay=9", "lapo.discovery.alpha=1"],
-            "alpha, lapo.discovery.decay",
-            "1",
+            ["lapo.guidance.low=20", "lapo.guidance.high=80", "lapo.guidance.form=range"],
+            None,
+            None,
         ),
-        ("lapo_internalization", ["lapo.discovery.low=20", "lapo.discovery.high=80"], None, None),
         ("lapo_internalization", ["lapo.guidance.form=implicit", "lapo.guidance.text=a"], "guidance.text", "implicit"),
         ("acc_only", ["lapo.guidance.place=outside"], "lapo.guidance.place", "correctness alone"),
         ("acc_only", ["lapo.answer_forms=[hash]", "lapo.prompt=paper"], None, None),
@@ -436,7 +448,7 @@ def test_all_errors_are_collected(doctor: Doctor) -> None:
         "data.dataloader_num_workers=2",
         "ray_kwargs.ray_init.num_cpus=2",
         "lapo.init_from=gone.sqlite",
-        "lapo.discovery.alhpa=1",
+        "lapo.objectiv.alpha=1",
     )
     assert len(diagnosis.texts("error")) == 4
     assert diagnosis.training is not None
@@ -532,7 +544,7 @@ def test_a_store_that_is_missing_empty_or_damaged(doctor: Doctor, tmp_path: Path
 
 def test_a_store_of_other_problems(doctor: Doctor, tmp_path: Path) -> None:
     with LengthStore.open(tmp_path / "store.sqlite") as store:
-        store.record_step("discovery", 1, [GroupRecord(name, 8, (10,)) for name in "abcdefgh"])
+        store.record_step("discovery", 1, [visit(name, (10,)) for name in "abcdefgh"], DISCOVERY)
     says(doctor("lapo_internalization").texts("error"), "another problem set", "100% unknown")
 
 

@@ -28,9 +28,16 @@ from lapo_verl.doctor.compose import compose_config
 from lapo_verl.doctor.diagnostic import Finding
 from lapo_verl.doctor.preflight import check
 from lapo_verl.hooks.checkpoint import open_store
+from lapo_verl.objectives import objective
 from lapo_verl.store import GroupRecord, LengthStore
 
 Refusal = Callable[..., str]
+DISCOVERY = objective("discovery")
+
+
+def visit(problem: str) -> GroupRecord:
+    """Four rollouts, one of them correct."""
+    return GroupRecord(problem, (10, 20, 30, 40), (True, False, False, False))
 
 
 def rows(n: int, **changes: Any) -> list[dict[str, Any]]:
@@ -294,9 +301,9 @@ def test_a_resumed_stage_two_keeps_what_it_began_with(overrides: list[str], refu
         weights = tmp_path / "runs" / "a" / f"global_step_{step}" / "actor" / "huggingface"
         (QWEN3.save(weights, weights=False) / "model.safetensors").touch()
         with LengthStore.open(weights.parents[1] / "lapo_store.sqlite") as store:
-            store.record_step("discovery", step, [GroupRecord(f"p{i}", 4, (10,), None) for i in range(8)])
+            store.record_step("discovery", step, [visit(f"p{i}") for i in range(8)], DISCOVERY)
     begun = LapoConfig(
-        "internalization", store=tmp_path / "s.sqlite", init_from=tmp_path / "runs" / "a" / "global_step_2"
+        objective("internalization"), store=tmp_path / "s.sqlite", init_from=tmp_path / "runs" / "a" / "global_step_2"
     )
     checkpoint = tmp_path / "checkpoints" / "global_step_5"
     (checkpoint / "actor").mkdir(parents=True)
@@ -317,7 +324,7 @@ def test_stage_two_with_an_empty_store(refusal: Refusal, tmp_path: Path) -> None
 
 def test_stage_two_with_another_problem_set(refusal: Refusal, tmp_path: Path) -> None:
     with LengthStore.open(tmp_path / "other.sqlite") as store:
-        store.record_step("discovery", 1, [GroupRecord(q, 4, (10,), None) for q in ("p0", "x", "y", "z")])
+        store.record_step("discovery", 1, [visit(q) for q in ("p0", "x", "y", "z")], DISCOVERY)
     message = refusal("lapo_internalization", "lapo.init_from=other.sqlite")
     says(message, "other.sqlite", "another problem set", "75% unknown")
 
@@ -329,7 +336,7 @@ def test_a_short_stage_one_is_no_other_problem_set(
     monkeypatch.setenv("VERL_PLATFORM", "cpu")
     monkeypatch.chdir(tmp_path)
     with LengthStore.open(tmp_path / "short.sqlite") as store:
-        store.record_step("discovery", 1, [GroupRecord("p0", 4, (10,), None)])
+        store.record_step("discovery", 1, [visit("p0")], DISCOVERY)
     lines = check(compose_config("lapo_internalization", [*overrides, "lapo.init_from=short.sqlite"]))
     assert any("knows 1 of the 8 training problems" in line for line in lines)
 
@@ -343,7 +350,7 @@ def test_a_store_whose_lengths_count_other_tokens(
     of_stage_one = folder / "lapo_store.sqlite"
     (folder / "actor").mkdir(parents=True)
     with LengthStore.open(of_stage_one, meta={"length.scope": "response"}) as store:
-        store.record_step("discovery", 1, [GroupRecord(f"p{i}", 1, (10,)) for i in range(8)])
+        store.record_step("discovery", 1, [visit(f"p{i}") for i in range(8)], DISCOVERY)
     changes = [f"lapo.init_from={of_stage_one}"]
     if config == "lapo_discovery":
         (folder.parent / "latest_checkpointed_iteration.txt").write_text("1")
@@ -359,7 +366,7 @@ def test_stage_two_with_dataloader_workers(refusal: Refusal) -> None:
 
 
 def test_value_out_of_range(refusal: Refusal) -> None:
-    says(refusal("lapo_discovery", "lapo.discovery.alpha=-1"), "lapo.discovery.alpha", "-1")
+    says(refusal("lapo_discovery", "lapo.objective.alpha=-1"), "lapo.objective", "discovery", "alpha", "-1")
 
 
 def test_too_few_logical_cpus(refusal: Refusal) -> None:
@@ -389,13 +396,13 @@ def test_packages_that_are_not_installed(refusal: Refusal, monkeypatch: pytest.M
     says(refusal("lapo_discovery"), "is not installed", "pip install")
 
 
-def checkpoint(folder: Path, step: int, stage: str = "discovery", problem: str = "p{}") -> Path:
+def checkpoint(folder: Path, step: int, run: str = "discovery", problem: str = "p{}") -> Path:
     """A checkpoint of verl's with a store's snapshot of 8 problems."""
     place = folder / f"global_step_{step}"
     (place / "actor").mkdir(parents=True)
     (folder / "latest_checkpointed_iteration.txt").write_text(str(step))
     with LengthStore.open(folder / "lapo_store.sqlite") as store:
-        store.record_step(stage, step, [GroupRecord(problem.format(i), 4, (10,), None) for i in range(8)])
+        store.record_step(run, step, [visit(problem.format(i)) for i in range(8)], objective(run))
         store.snapshot(place / "lapo_store.sqlite")
     return place
 
@@ -447,11 +454,11 @@ def test_a_store_that_has_gone_on_to_stage_two(
     monkeypatch.setenv("VERL_PLATFORM", "cpu")
     monkeypatch.chdir(tmp_path)
     checkpoint(tmp_path / "one", 10)
-    checkpoint(tmp_path / "one", 3, stage="internalization")
+    checkpoint(tmp_path / "one", 3, run="internalization")
     lines = check(compose_config("lapo_internalization", [*overrides, "lapo.init_from=one/lapo_store.sqlite"]))
-    assert "one/lapo_store.sqlite: has 1 steps of stage 2 as well; this run starts from the end of stage 1" in lines
+    assert "one/lapo_store.sqlite: has 1 steps of internalization as well; this run starts without them" in lines
 
 
 def test_a_sweep_whose_jobs_share_a_folder(tmp_path: Path, overrides: list[str]) -> None:
-    done = verl(tmp_path, "lapo_discovery", "-m", *overrides, "lapo.discovery.alpha=0.3,0.7")
-    ended_with(done, "trainer.default_local_dir=checkpoints is the same", "lapo.discovery.alpha", "${hydra:job.num}")
+    done = verl(tmp_path, "lapo_discovery", "-m", *overrides, "lapo.objective.alpha=0.3,0.7")
+    ended_with(done, "trainer.default_local_dir=checkpoints is the same", "lapo.objective.alpha", "${hydra:job.num}")

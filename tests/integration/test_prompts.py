@@ -14,6 +14,7 @@ from rollout_server import rollout
 
 from lapo_verl.data.rows import DataError
 from lapo_verl.hooks.dataset import LapoDataset
+from lapo_verl.objectives import objective
 from lapo_verl.store import GroupRecord, LengthStore
 
 QUESTION = "What is 3 + 4?"
@@ -41,6 +42,12 @@ PAPER_PROMPT = (
 )
 
 
+def visit(correct: tuple[int, ...], n: int = 8) -> GroupRecord:
+    """``n`` rollouts of the problem p, the correct ones of these lengths first."""
+    lengths = (*correct, *[4000] * (n - len(correct)))
+    return GroupRecord("p", lengths, tuple(place < len(correct) for place in range(n)))
+
+
 def data_config(folder: Path, messages: list[dict[str, str]], **lapo: Any) -> DictConfig:
     """verl's ``data:`` node as LAPO's configs make it, for one training problem that the store has seen."""
     row = {
@@ -53,9 +60,9 @@ def data_config(folder: Path, messages: list[dict[str, str]], **lapo: Any) -> Di
         pq.write_table(pa.Table.from_pylist([row]), folder / f"{name}.parquet")
     if not (folder / "store.sqlite").exists():
         with LengthStore.open(folder / "store.sqlite") as store:
-            store.record_step("discovery", 1, [GroupRecord("p", 8, LENGTHS)])
+            store.record_step("discovery", 1, [visit(LENGTHS)], objective("discovery"))
     base = OmegaConf.load(Path(__file__).parents[2] / "hydra_configs" / "lapo_base.yaml")
-    base.lapo.stage = "internalization"
+    base.lapo.objective = {"name": "internalization"}
     base.lapo.store = str(folder / "store.sqlite")
     base.lapo = OmegaConf.merge(base.lapo, lapo)
     base.data.lapo = base.lapo
@@ -164,11 +171,11 @@ def test_a_share_of_the_visits_is_guided_and_a_resume_repeats_them(tmp_path: Pat
     shown = []
     for step in range(1, 61):
         row = dataset[0]
-        assert row["lapo"]["budget"] == 250
+        assert row["lapo"]["target"] == 250
         assert bool(row["lapo"]["guidance"]) == row["lapo"]["guided"]
         shown.append(row["lapo"]["guided"])
         with LengthStore.open(data.lapo.store) as store:
-            store.record_step("internalization", step, [GroupRecord("p", 8, ())])
+            store.record_step("internalization", step, [visit(())], objective("internalization"))
     assert 15 < sum(shown) < 45
     with LengthStore.open(data.lapo.store) as store:
         store.rewind("internalization", 20)

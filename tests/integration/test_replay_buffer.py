@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,10 +19,13 @@ from verl.trainer.ppo.v1.trainer_separate_async import PPOTrainerSeparateAsync
 from verl.trainer.ppo.v1.utils import MetricsAggregator
 from verl.utils.tensordict_utils import list_of_dict_to_tensordict
 
+from lapo_verl.hooks import replay_buffer
 from lapo_verl.hooks.replay_buffer import LapoReplayBuffer, LapoReplayBufferAsync, build
+from lapo_verl.objectives import Groups, objective
 from lapo_verl.store import GroupRecord, LengthStore, StoreError
 
 TOOL = 0  # in a response mask
+LIMIT = 4096  # tokens of a response
 
 
 class Queue:
@@ -44,7 +48,7 @@ class Queue:
                 self.rows[f"{uid}_{session}_{index}"] = {
                     "response_mask": torch.tensor(output["mask"]),
                     "extra_fields": {"reward_extra_info": dict(info), "turn_scores": []},
-                    "lapo": {"problem_id": problem, "budget": None, "prompt_budget": None, "guided": False},
+                    "lapo": {"problem_id": problem, "target": None, "prompt_budget": None, "guided": False},
                 }
 
     def kv_list(self) -> dict[str, dict[str, dict[str, Any]]]:
@@ -94,7 +98,8 @@ class Buffers:
         self, mode: str = "sync", val_only: bool = False, resume_mode: str = "auto", **lapo: Any
     ) -> LapoReplayBuffer | LapoReplayBufferAsync:
         sampler_kwargs = {
-            "lapo": {"stage": "discovery", "store": str(self.folder / "store.sqlite"), **lapo},
+            "lapo": {"objective": {"name": "discovery"}, "store": str(self.folder / "store.sqlite"), **lapo},
+            "response_limit": LIMIT,
             "model_path": str(self.model),
             "tokenizer_path": None,
             "default_local_dir": str(self.folder),
@@ -210,8 +215,9 @@ def is_idle(buffer: Any, seconds: float) -> bool:
     return bool(PPOTrainerSeparateAsync._step_had_idle(trainer))
 
 
-def test_a_step_that_did_not_wait_is_not_idle(queue: Queue, buffers: Buffers) -> None:
-    buffer = buffers("separate_async", poll_interval=0.01)
+def test_a_step_that_did_not_wait_is_not_idle(queue: Queue, buffers: Buffers, monkeypatch: pytest.MonkeyPatch) -> None:
+    buffer = buffers("separate_async")
+    monkeypatch.setattr(replay_buffer, "POLL_SECONDS", 0.01)
     polls = 0
 
     def kv_list() -> dict[str, dict[str, dict[str, Any]]]:
@@ -230,29 +236,160 @@ def test_a_step_that_did_not_wait_is_not_idle(queue: Queue, buffers: Buffers) ->
     assert is_idle(buffer, 2.5)
 
 
-@pytest.mark.parametrize("stage", ["discovery", "internalization"])
-def test_a_store_that_counts_other_tokens_is_refused(buffers: Buffers, stage: str, tmp_path: Path) -> None:
-    with LengthStore.open(tmp_path / "of_stage_one.sqlite", meta={"length.scope": "think"}) as store:
-        store.record_step("discovery", 1, [GroupRecord("p", 1, (10,))])
-    if stage == "discovery":  # a resume
-        folder = tmp_path / "global_step_1"
-        (folder / "actor").mkdir(parents=True)
-        (tmp_path / "of_stage_one.sqlite").rename(folder / "lapo_store.sqlite")
-        (tmp_path / "latest_checkpointed_iteration.txt").write_text("1")
-    with pytest.raises(StoreError, match=r"lapo\.length\.scope=think, this run has lapo\.length\.scope=response"):
-        buffers(stage=stage, init_from=str(tmp_path / "of_stage_one.sqlite"))
+@pytest.mark.parametrize("name", ["discovery", "internalization"])
+def test_a_store_that_counts_other_tokens_is_refused(buffers: Buffers, name: str, tmp_path: Path) -> None:
+    earlier, discovery = tmp_path / "of_stage_one.sqlite", objective("discovery")
+    with LengthStore.open(earlier) as store:
+        store.begin_run("discovery", discovery, {"length_scope": "think"})
+        store.record_step("discovery", 1, [GroupRecord("p", (10,), (True,))], discovery)
+    if name == "discovery":  # a resume
+        save(earlier, tmp_path, 1)
+    message = r"lapo\.length\.scope=think in the run discovery, this run has lapo\.length\.scope=response"
+    with pytest.raises(StoreError, match=message):
+        buffers(objective={"name": name}, init_from=str(earlier))
 
 
-def test_a_run_notes_what_its_lengths_count(buffers: Buffers) -> None:
-    assert buffers(length={"scope": "think"}).store.meta["length.scope"] == "think"
+def save(store: Path, folder: Path, step: int) -> None:
+    """A checkpoint with the store as it is now, as verl and LAPO leave one."""
+    place = folder / f"global_step_{step}"
+    (place / "actor").mkdir(parents=True)
+    (folder / "latest_checkpointed_iteration.txt").write_text(str(step))
+    with LengthStore.open(store, read_only=True) as opened:
+        opened.snapshot(place / "lapo_store.sqlite")
 
 
-def test_a_run_that_only_validates_leaves_the_store_as_it_is(buffers: Buffers, tmp_path: Path) -> None:
-    path = tmp_path / "store.sqlite"
-    with LengthStore.open(path) as store:
-        store.record_step("discovery", 1, [GroupRecord("p", 2, (10,))])
-    before, files = path.read_bytes(), sorted(tmp_path.iterdir())
-    for mode in ("sync", "colocate_async"):
-        buffer = buffers(mode, val_only=True, resume_mode="disable")
-        assert not hasattr(buffer, "store")
-    assert (path.read_bytes(), sorted(tmp_path.iterdir())) == (before, files)
+def test_a_run_notes_what_its_numbers_depend_on(buffers: Buffers) -> None:
+    noted = {"name": "discovery", "alpha": 0.3}
+    (run,) = buffers(objective=noted, length={"scope": "think"}, guidance={"rounding": 10}).store.runs()
+    assert run.name == "discovery"
+    assert objective(**run.objective) == objective(**noted)
+    assert (run.settings["length_scope"], run.settings["response_limit"]) == ("think", LIMIT)
+    assert run.settings["guidance_rounding"] == 10
+
+
+# --- an objective of the user's own ---
+
+MINE = """
+from dataclasses import dataclass
+
+import numpy as np
+
+from lapo_verl.objectives import Objective
+
+
+@dataclass(frozen=True)
+class MyObjective(Objective):
+    fault: str = "none"
+
+    def rewards(self, groups, memory=None):
+        values = groups.masked(groups.correct * 2.0)
+        if self.fault == "shape":
+            return values[:, :1]
+        if self.fault in ("nan", "inf", "-inf"):
+            values[groups.valid & ~groups.correct] = float(self.fault)
+        return values
+
+    def update(self, groups):
+        return np.full(len(groups), -1.0 if self.fault == "target" else 70.0)
+
+    def adapt(self, memory, groups):
+        return {"steps": 1 if memory is None else memory["steps"] + 1, "bad": {1} if self.fault == "memory" else 0}
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "my_objective.py").write_text(MINE)
+    monkeypatch.syspath_prepend(tmp_path / "modules")
+    yield {"path": "pkg://my_objective", "name": "MyObjective"}
+    sys.modules.pop("my_objective", None)
+
+
+def state(store: LengthStore) -> tuple[Any, ...]:
+    """All that the store has of its runs."""
+    memories = [store.memory(run.name) for run in store.runs()]
+    return list(store.records()), store.runs(), memories, store.totals(), store.budgets(["p", "q", "r"])
+
+
+def test_an_objective_of_the_users_own_rewards_and_keeps_targets(
+    queue: Queue, buffers: Buffers, mine: dict[str, Any]
+) -> None:
+    queue.add("train", "p", "u", [plain(6), plain(9, correct=False)])
+    buffer = buffers(objective=mine)
+    buffer.sample(1, "train", 1)
+    assert [queue.rows[f"u_{session}_0"]["rm_scores"][-1].item() for session in (0, 1)] == [2.0, 0.0]
+    assert (buffer.store.budgets(["p"]), buffer.store.memory("MyObjective")) == ({"p": 70.0}, {"steps": 1, "bad": 0})
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("shape", r"objective MyObjective: rewards must return numbers of the shape \(2, 2\)"),
+        ("nan", r"objective MyObjective: the reward of group 0, rollout 1 is nan"),
+        ("inf", r"objective MyObjective: the reward of group 0, rollout 1 is inf"),
+        ("-inf", r"objective MyObjective: the reward of group 0, rollout 1 is -inf"),
+        ("target", r"objective MyObjective: the target of group 0 is -1"),
+        ("memory", r"objective MyObjective: its memory cannot be written as JSON"),
+    ],
+)
+def test_an_objective_with_a_fault_stops_the_step_and_the_store_is_as_before_it(
+    fault: str, message: str, queue: Queue, buffers: Buffers, mine: dict[str, Any], tmp_path: Path
+) -> None:
+    queue.add("train", "p", "u", [plain(6), plain(9, correct=False)])
+    buffer = buffers(objective=mine)
+    buffer.sample(1, "train", 1)
+    buffer.store.close()
+    save(tmp_path / "store.sqlite", tmp_path, 1)
+
+    queue.tags.clear()
+    queue.add("train", "q", "v", [plain(6), plain(9, correct=False)])
+    queue.add("train", "r", "w", [plain(6), plain(9)])
+    faulty = buffers(objective={**mine, "fault": fault})
+    before = state(faulty.store)
+    with pytest.raises(ValueError, match=message):
+        faulty.sample(2, "train", 2)
+    assert state(faulty.store) == before
+    assert not [key for key, row in queue.rows.items() if "rm_scores" in row and not key.startswith("u_")]
+
+
+# --- the memory of a run ---
+
+LASER_D = {"name": "laser_d", "target_length": 60, "lower_bound": 10, "spacing": 10, "interval": 1}
+
+
+def laser_d_step(queue: Queue, buffer: Any, step: int, lengths: list[int]) -> list[float]:
+    """A step of one group whose last rollout is wrong; the scores that verl gets."""
+    queue.tags.clear()
+    queue.add("train", "p", f"u{step}", [*map(plain, lengths[:-1]), plain(lengths[-1], correct=False)])
+    buffer.sample(step, "train", 1)
+    return [queue.rows[f"u{step}_{session}_0"]["rm_scores"][-1].item() for session in range(len(lengths))]
+
+
+def test_a_memory_is_handed_to_the_next_step(queue: Queue, buffers: Buffers) -> None:
+    buffer, chosen = buffers(objective=LASER_D), objective(**LASER_D)
+    # Three quarters are correct: a group that is solved often. The first step goes by target_length.
+    assert laser_d_step(queue, buffer, 1, [15, 25, 61, 25]) == [1.5, 1.5, 1.0, -0.5]
+    remembered = buffer.store.memory("laser_d")
+    groups = Groups.of(correct=[[True, True, True, False]], lengths=[[15, 25, 61, 25]], response_limit=LIMIT)
+    assert remembered == chosen.adapt(None, groups)
+    assert remembered["targets"]["high"] == 30
+    assert laser_d_step(queue, buffer, 2, [15, 40, 61, 25]) == [1.5, 1.0, 1.0, -0.5]
+    assert buffer.store.memory("laser_d")["steps"] == 2
+
+
+def test_a_resume_puts_the_memory_back(queue: Queue, buffers: Buffers, tmp_path: Path) -> None:
+    """Back to the checkpoint of step 1, by its snapshot; and by a rewind, where the run died before the snapshot."""
+    buffer = buffers(objective=LASER_D)
+    laser_d_step(queue, buffer, 1, [15, 25, 61, 25])
+    save(tmp_path / "store.sqlite", tmp_path, 1)
+    remembered = buffer.store.memory("laser_d")
+    second = laser_d_step(queue, buffer, 2, [55, 55, 61, 55])
+    assert buffer.store.memory("laser_d")["targets"] != remembered["targets"]
+    for has_snapshot in (True, False):
+        buffer.store.close()
+        if not has_snapshot:
+            (tmp_path / "global_step_1" / "lapo_store.sqlite").unlink()
+        buffer = buffers(objective=LASER_D)
+        assert buffer.store.memory("laser_d") == remembered
+        assert laser_d_step(queue, buffer, 2, [55, 55, 61, 55]) == second == [1.0, 1.0, 1.0, -0.5]

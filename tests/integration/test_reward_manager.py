@@ -26,7 +26,7 @@ ROW = {
 def manager(verifier: str = "lapo", compute_score: Any = None, **lapo: Any) -> LapoRewardManager:
     config = OmegaConf.create(
         {
-            "lapo": {"stage": "discovery", "verifier": verifier, **lapo},
+            "lapo": {"objective": {"name": "discovery"}, "verifier": verifier, **lapo},
             "data": {"max_response_length": LIMIT},
             "reward": {"custom_reward_function": {"path": "scores.py"}},
         }

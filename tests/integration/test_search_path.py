@@ -51,10 +51,10 @@ def test_another_program_of_hydras_sees_nothing_of_us(argument: str, shown: str,
 @pytest.mark.parametrize("option", ["--config-path", "--config-dir"])
 def test_a_config_of_the_users_own_builds_on_ours(option: str, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(
-        "defaults: [lapo_discovery, _self_]\nlapo: {discovery: {alpha: 0.5}}\n"
+        "defaults: [lapo_discovery, _self_]\nlapo: {objective: {alpha: 0.5}}\n"
         "hydra: {searchpath: ['pkg://verl.trainer.config']}\n"
     )
     command = ("-m", "verl.trainer.main_ppo", f"{option}={tmp_path}", "--config-name=mine", "--cfg", "job")
     done = python(*command, "platform=gpu", folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert OmegaConf.create(done.stdout).lapo.discovery.alpha == 0.5
+    assert OmegaConf.create(done.stdout).lapo.objective.alpha == 0.5

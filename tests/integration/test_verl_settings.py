@@ -16,10 +16,12 @@ from lapo_verl.doctor import preflight
 from lapo_verl.doctor.compose import compose_config
 from lapo_verl.doctor.custom_code import custom_code_findings, score_function_findings
 from lapo_verl.doctor.diagnostic import Finding
-from lapo_verl.doctor.verl_settings import TRAPS, hooks, leaves, setting_findings
+from lapo_verl.doctor.verl_settings import TRAPS, WITH_HOOKS, WITHOUT_HOOKS, hooks, leaves, setting_findings
 from lapo_verl.paths import hydra_configs
 
-STAGES = ("lapo_discovery", "lapo_internalization", "acc_only")
+CONFIGS = ("lapo_discovery", "lapo_internalization", "length_control", "acc_only")
+# length_control trains nothing until it is told what.
+CHOICE = {"length_control": ["objective=kimi"]}
 # (key of the table, overrides that make the setting, a word of what to do)
 TRAPPED = [
     ("algorithm.filter_groups.enable", ["algorithm.filter_groups.enable=true"], "Leave it out"),
@@ -59,7 +61,7 @@ composed = functools.cache(compose_config)  # composing takes seconds
 
 def with_overrides(config: str, *overrides: str) -> DictConfig:
     """As composed with them: groups by Hydra, keys by OmegaConf."""
-    groups = [override for override in overrides if override.startswith(("preset=", "platform="))]
+    groups = [override for override in overrides if override.startswith(("preset=", "platform=", "objective="))]
     result = copy.deepcopy(composed(config, tuple(groups)))
     keys = [override.lstrip("+") for override in overrides if override not in groups]
     for key, value in (override.split("=", 1) for override in keys):
@@ -87,8 +89,10 @@ def test_a_setting_that_does_nothing_is_named(key: str, overrides: list[str], re
 @pytest.mark.parametrize(
     ("config", "overrides"),
     [
-        *((stage, []) for stage in STAGES),
-        *((stage, ["preset=reference", "platform=cpu"]) for stage in STAGES),
+        *((config, CHOICE.get(config, [])) for config in CONFIGS),
+        *((config, ["preset=reference", "platform=cpu"]) for config in ("lapo_discovery", "lapo_internalization")),
+        ("length_control", ["objective=kimi", "platform=cpu"]),
+        ("acc_only", ["platform=cpu"]),
         ("lapo_discovery", ["lapo.verifier=custom", "reward.custom_reward_function.path=x.py"]),
         ("lapo_discovery", ["lapo.verifier=verl", "reward.sandbox_fusion.url=http://x"]),
         (
@@ -118,19 +122,18 @@ def test_preflight_and_doctor_read_the_table(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_every_config_file_that_sets_a_hook_is_compared() -> None:
     """Whatever names a class of LAPO's in a config, but for Hydra's callback, which verl's config does not show."""
-    compared = {key for stage in ("discovery", "acc_only") for key in hooks(stage)}
+    compared = {key for config in (WITH_HOOKS, WITHOUT_HOOKS) for key in hooks(config)}
     for path in hydra_configs().rglob("*.yaml"):
         values = leaves("", OmegaConf.to_container(OmegaConf.load(path), resolve=False))
         named = {key for key, value in values.items() if "lapo_verl" in str(value) and not key.startswith("hydra.")}
         assert named <= compared, path
 
 
-@pytest.mark.parametrize("config", STAGES)
+@pytest.mark.parametrize("config", CONFIGS)
 def test_each_replaced_hook_is_a_warning(config: str) -> None:
-    stage = LapoConfig.parse(with_overrides(config).lapo).stage
-    assert "reward.reward_manager.name" in hooks(stage)
-    for key, expected in hooks(stage).items():
-        (finding,) = found(config, f"{key}=other")
+    assert "reward.reward_manager.name" in hooks(config)
+    for key, expected in hooks(config).items():
+        (finding,) = found(config, *CHOICE.get(config, []), f"{key}=other")
         assert finding.level == "warning"
         assert f"{key}=other is in the place of LAPO's {expected}" in finding.text
 

@@ -16,7 +16,7 @@ def config(folder: str, *arguments: str, store: str = STORE, params: dict[str, s
     return OmegaConf.create(
         {
             "trainer": {"default_local_dir": folder, "experiment_name": "a"},
-            "lapo": {"store": store, "discovery": {"alpha": 0.7}},
+            "lapo": {"store": store, "objective": {"alpha": 0.7}},
             "hydra": {"overrides": {"task": list(arguments)}, "sweeper": {"params": params}},
         }
     )
@@ -26,13 +26,13 @@ def config(folder: str, *arguments: str, store: str = STORE, params: dict[str, s
     "folder",
     [
         "runs/${hydra:job.num}",
-        "runs/${lapo.discovery.alpha}",
+        "runs/${lapo.objective.alpha}",
         "${hydra:runtime.output_dir}",
         "${trainer.experiment_name}",
     ],
 )
 def test_folders_that_differ(folder: str) -> None:
-    swept = "trainer.experiment_name=a,b" if "experiment" in folder else "lapo.discovery.alpha=0.3,0.7"
+    swept = "trainer.experiment_name=a,b" if "experiment" in folder else "lapo.objective.alpha=0.3,0.7"
     check_sweep(config(folder, swept))
     with pytest.raises(SweepError, match=re.escape("lapo.store=one.sqlite is the same for all jobs")):
         check_sweep(config(folder, swept, store="one.sqlite"))
@@ -43,13 +43,13 @@ def test_groups_count_by_their_choice() -> None:
 
 
 def test_folders_of_a_plain_multirun() -> None:
-    check_sweep(config("runs", "lapo.discovery.alpha=0.3"))
+    check_sweep(config("runs", "lapo.objective.alpha=0.3"))
 
 
-@pytest.mark.parametrize("folder", ["runs", "runs/${trainer.experiment_name}", "runs/${lapo.discovery.alpha}"])
+@pytest.mark.parametrize("folder", ["runs", "runs/${trainer.experiment_name}", "runs/${lapo.objective.alpha}"])
 def test_folders_that_jobs_share(folder: str) -> None:
-    arguments = ("lapo.discovery.alpha=0.3,0.7", "lapo.discovery.low=range(10,40,10)")
-    with pytest.raises(SweepError, match=r"trainer\.default_local_dir=runs.*lapo\.discovery\.low.*hydra:job\.num"):
+    arguments = ("lapo.objective.alpha=0.3,0.7", "lapo.objective.low=range(10,40,10)")
+    with pytest.raises(SweepError, match=r"trainer\.default_local_dir=runs.*lapo\.objective\.low.*hydra:job\.num"):
         check_sweep(config(folder, *arguments))
 
 

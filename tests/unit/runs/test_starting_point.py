@@ -63,10 +63,12 @@ def test_a_folder_without_a_whole_checkpoint_is_refused(missing: str | None, mes
 def test_the_config_takes_weights_and_store_from_the_one_key(tmp_path: Path) -> None:
     newest = checkpoint(tmp_path, 20)
     register_resolver()
-    config = OmegaConf.create({"lapo": {"stage": "internalization", "init_from": str(tmp_path)}})
+    config = OmegaConf.create({"lapo": {"objective": {"name": "internalization"}, "init_from": str(tmp_path)}})
     config.path = "${lapo_weights:${lapo.init_from}}"
     assert config.path == str(newest / "actor" / "huggingface")
-    assert LapoConfig.parse(config.lapo).initial_store == newest / "lapo_store.sqlite"
+    init_from = LapoConfig.parse(config.lapo).init_from
+    assert init_from is not None
+    assert starting_point(init_from).store == newest / "lapo_store.sqlite"
     for given, message in (
         (None, "set lapo.init_from to the folder"),
         (str(newest / "lapo_store.sqlite"), "is a store's file, which says nothing of the weights"),
