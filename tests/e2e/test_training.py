@@ -13,13 +13,8 @@ import pytest
 from transformers import AutoTokenizer
 from verl_runs import Inputs, Run
 
-from lapo_verl.method import (
-    DiscoveryConfig,
-    InternalizationConfig,
-    discovery_rewards,
-    guidance_text,
-    internalization_rewards,
-)
+from lapo_verl.guidance import guidance_text
+from lapo_verl.objectives import Groups, objective
 from lapo_verl.replay.command import run_replay
 from lapo_verl.store import LengthStore
 from lapo_verl.verify import is_correct
@@ -34,7 +29,7 @@ def internalization(run_verl: Callable[..., Run], discovery: Run, tmp_path_facto
     overrides = (
         f"actor_rollout_ref.model.path={discovery.weights(2)}",
         f"lapo.init_from={discovery.store}",
-        "lapo.internalization.sigma=6",
+        "lapo.objective.sigma=6",
         "trainer.save_freq=1",
         # Five rounds over three batches of 8 problems: problems come again within the run.
         "trainer.total_epochs=5",
@@ -56,13 +51,22 @@ def correct_and_lengths(rows: list[dict[str, Any]]) -> tuple[list[bool], list[in
     return [bool(row["info"]["acc"]) for row in rows], [sum(row["mask"]) for row in rows]
 
 
+def rewards_of(rows: list[dict[str, Any]], target: float | None, name: str, **fields: float) -> list[float]:
+    """What the objective makes of one visit's rollouts."""
+    correct, lengths = correct_and_lengths(rows)
+    rewards: list[float] = (
+        objective(name, **fields).rewards(Groups.of([correct], [lengths], target=[target]))[0].tolist()
+    )
+    return rewards
+
+
 def test_discovery_rewards_are_eq_4(discovery: Run) -> None:
     assert discovery.returncode == 0, discovery.output[-3000:]
     groups = groups_of(discovery.recorded())
     assert len(groups) == 2 * 8
     for rows in groups.values():
-        expected = discovery_rewards(*correct_and_lengths(rows), DiscoveryConfig(decay=8))
-        assert [sum(row["scores"]) for row in rows] == pytest.approx(expected.tolist())
+        expected = rewards_of(rows, None, "discovery", decay=8)
+        assert [sum(row["scores"]) for row in rows] == pytest.approx(expected, abs=2**-16)
         # On the last token, as verl's advantage estimators expect it.
         assert all(not any(row["scores"][:-1]) for row in rows)
 
@@ -95,7 +99,7 @@ def test_the_store_holds_what_was_trained(discovery: Run) -> None:
             right = sorted(length for length, flag in zip(lengths, correct, strict=True) if flag)
             assert sorted(record.correct_lengths) == right
             assert record.n == len(rows)
-            assert record.budget_after == (float(np.median(right)) if right else None)
+            assert record.target == (float(np.median(right)) if right else None)
 
 
 def test_stage_two_shows_the_budget_in_the_prompt(discovery: Run, internalization: Run) -> None:
@@ -105,7 +109,7 @@ def test_stage_two_shows_the_budget_in_the_prompt(discovery: Run, internalizatio
     assert {row["step"] for row in rows} == {1, 2, 3, 4}
     seen_budgets = set()
     for row in rows:
-        budget = row["lapo"]["budget"]
+        budget = row["lapo"]["target"]
         seen_budgets.add(budget)
         sentence = guidance_text("exact", float(RESPONSE_LIMIT) if budget is None else budget)
         ids = tokenizer.encode(sentence, add_special_tokens=False)
@@ -125,12 +129,12 @@ def test_a_budget_that_changes_shows_in_what_vllm_is_sent_at_the_next_visit(
     changed = 0
     with LengthStore.open(internalization.store, read_only=True) as store:
         for problem in {row["lapo"]["problem_id"] for row in rows}:
-            visits = [record for record in store.history(problem) if record.stage == "internalization"]
+            visits = [record for record in store.history(problem) if record.run == "internalization"]
             sent = [text for text in got if text.startswith(f"<|user|>{problem}=?") and "I will" in text]
             # Where stage 1 did not visit the problem, it is unsolved at its first visit.
-            before = [None, *(r.budget_after for r in store.history(problem) if r.stage == "discovery")][-1]
+            before = [None, *(r.target for r in store.history(problem) if r.run == "discovery")][-1]
             expected = []
-            for budget, visit in zip([before, *(v.budget_after for v in visits)], visits, strict=False):
+            for budget, visit in zip([before, *(v.target for v in visits)], visits, strict=False):
                 shown = guidance_text("exact", float(RESPONSE_LIMIT) if budget is None else budget)
                 expected += [shown] * visit.n
             changed += len(set(expected)) - 1
@@ -141,8 +145,8 @@ def test_a_budget_that_changes_shows_in_what_vllm_is_sent_at_the_next_visit(
 def test_stage_two_rewards_are_eq_6(internalization: Run) -> None:
     for rows in groups_of(internalization.recorded()).values():
         budget = rows[0]["lapo"]["prompt_budget"]  # None of an unsolved problem
-        expected = internalization_rewards(*correct_and_lengths(rows), budget, InternalizationConfig(sigma=6))
-        assert [sum(row["scores"]) for row in rows] == pytest.approx(expected.tolist())
+        expected = rewards_of(rows, budget, "internalization", sigma=6)
+        assert [sum(row["scores"]) for row in rows] == pytest.approx(expected, abs=2**-16)
 
 
 def test_a_budget_shows_in_the_next_visit_also_after_a_resume(internalization: Run) -> None:
@@ -151,14 +155,14 @@ def test_a_budget_shows_in_the_next_visit_also_after_a_resume(internalization: R
     again = 0
     with LengthStore.open(internalization.store, read_only=True) as store:
         for problem in {row["lapo"]["problem_id"] for row in rows}:
-            history = [record for record in store.history(problem) if record.stage == "internalization"]
+            history = [record for record in store.history(problem) if record.run == "internalization"]
             ours = [row for row in rows if row["lapo"]["problem_id"] == problem]
-            shown = {row["step"]: row["lapo"]["budget"] for row in ours}
+            shown = {row["step"]: row["lapo"]["target"] for row in ours}
             in_prompt = {row["step"]: row["lapo"]["prompt_budget"] for row in ours}
-            assert {record.step: record.budget_shown for record in history} == in_prompt
+            assert {record.step: record.prompt_budget for record in history} == in_prompt
             for earlier, later in itertools.pairwise(history):
                 again += 1
-                assert shown[later.step] == earlier.budget_after
+                assert shown[later.step] == earlier.target
     assert again > 0
 
 

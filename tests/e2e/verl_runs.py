@@ -15,7 +15,7 @@ from lapo_verl.runs import verl_process
 ROOT = Path(__file__).resolve().parents[2]
 # Seconds; a run takes about one minute on two idle cores.
 RUN_LIMIT = 600
-DISCOVERY = ("trainer.total_training_steps=2", "trainer.save_freq=1", "lapo.discovery.decay=8")
+DISCOVERY = ("trainer.total_training_steps=2", "trainer.save_freq=1", "lapo.objective.decay=8")
 
 
 @dataclass(frozen=True)
