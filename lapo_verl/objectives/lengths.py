@@ -45,7 +45,18 @@ class MaskedLengths:
         return np.sort(np.where(self.mask, self.values, np.nan), axis=1)
 
     def percentile(self, q: float) -> Floats:
-        """numpy's linear percentile ``q``, in [0, 100], to the bit."""
+        """numpy's linear percentile ``q``, in [0, 100], to the bit; read-only."""
+        # Rewards, targets and metrics ask for the same ones.
+        if q not in self._percentiles:
+            self._percentiles[q] = self._percentile(q)
+            self._percentiles[q].flags.writeable = False
+        return self._percentiles[q]
+
+    @cached_property
+    def _percentiles(self) -> dict[float, Floats]:
+        return {}
+
+    def _percentile(self, q: float) -> Floats:
         last = np.maximum(self.count - 1, 0)
         place = last * (q / 100)
         below = np.floor(place).astype(np.intp)
