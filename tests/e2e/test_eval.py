@@ -18,6 +18,7 @@ from transformers import AutoTokenizer
 from verl_runs import RUN_LIMIT, Inputs
 
 from lapo_verl.data.rows import read_rows, row_problem_id
+from lapo_verl.objectives import objective
 from lapo_verl.runs.dumps import read_samples
 from lapo_verl.store import GroupRecord, LengthStore
 from lapo_verl.verify import is_correct
@@ -47,7 +48,9 @@ def evaluated(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Evalu
     shutil.copytree(inputs.model, training / "global_step_2" / "actor" / "huggingface")
     (training / "latest_checkpointed_iteration.txt").write_text("2")
     with LengthStore.open(training / "lapo_store.sqlite") as store:
-        store.record_step("discovery", 1, [GroupRecord("p1", 8, (31, 29))])
+        store.record_step(
+            "discovery", 1, [GroupRecord("p1", (31, 29, 40), (True, True, False))], objective("discovery")
+        )
     files = {"train": folder / "train.parquet", "held": folder / "held.parquet"}
     pq.write_table(pq.read_table(inputs.train).slice(0, 4), files["train"])
     pq.write_table(pq.read_table(inputs.heldout), files["held"])
