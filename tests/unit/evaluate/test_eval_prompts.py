@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import huggingface_hub
+import huggingface_hub.constants
 import pytest
 from eval_inputs import model_folder, problem, write_rows
 from rich.console import Console
