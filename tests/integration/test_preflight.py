@@ -308,7 +308,7 @@ def test_a_resumed_stage_two_keeps_what_it_began_with(overrides: list[str], refu
     checkpoint = tmp_path / "checkpoints" / "global_step_5"
     (checkpoint / "actor").mkdir(parents=True)
     with open_store(begun, None) as store:
-        store.record_step("internalization", 5, [GroupRecord(f"p{i}", 4, (10,), None) for i in range(8)])
+        store.record_step("internalization", 5, [visit(f"p{i}") for i in range(8)], begun.objective)
         store.snapshot(checkpoint / "lapo_store.sqlite")
     (tmp_path / "checkpoints" / "latest_checkpointed_iteration.txt").write_text("5")
     message = refusal("lapo_internalization", "lapo.init_from=runs/a")
@@ -349,14 +349,15 @@ def test_a_store_whose_lengths_count_other_tokens(
     folder = tmp_path / "checkpoints" / "global_step_1"
     of_stage_one = folder / "lapo_store.sqlite"
     (folder / "actor").mkdir(parents=True)
-    with LengthStore.open(of_stage_one, meta={"length.scope": "response"}) as store:
+    with LengthStore.open(of_stage_one) as store:
+        store.begin_run("discovery", DISCOVERY, {"length_scope": "response"})
         store.record_step("discovery", 1, [visit(f"p{i}") for i in range(8)], DISCOVERY)
     changes = [f"lapo.init_from={of_stage_one}"]
     if config == "lapo_discovery":
         (folder.parent / "latest_checkpointed_iteration.txt").write_text("1")
         changes = []
     message = refusal(config, *changes, "lapo.length.scope=think")
-    assert "lapo.length.scope=response, this run has lapo.length.scope=think" in message
+    assert "lapo.length.scope=response in the run discovery, this run has lapo.length.scope=think" in message
     assert str(of_stage_one) in message
     check(compose_config(config, [*overrides, *changes]))
 
