@@ -8,6 +8,7 @@ Questions are JSON, ``[number, limit in seconds, answer, truth]``; replies are `
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import math
 import os
@@ -22,6 +23,7 @@ READY: Final = b"ready\n"
 EQUAL: Final = 10
 DIFFERENT: Final = 11
 DIED: Final = 12  # killed because it was late, or ended otherwise
+_PR_SET_PDEATHSIG: Final = 1  # of Linux's prctl
 
 # What the children need not do for the first time: parser tables, imports within sympy, caches.
 _EXAMPLES: Final = (
@@ -74,15 +76,17 @@ def serve() -> None:
 
 
 def _child(answer: str, truth: str, limit_s: float, replies: int) -> int:
+    parent = os.getpid()
     if process := os.fork():
         return process
     try:
+        _end_with(parent)
         os.close(0)
         os.close(replies)  # the caller learns of the server's end by it
         signal.set_wakeup_fd(-1)
         _bound(resource.RLIMIT_AS, MEMORY_BYTES)
         _bound(resource.RLIMIT_CORE, 0)
-        _bound(resource.RLIMIT_CPU, math.ceil(limit_s) + 5)  # a child may outlive a server that was killed
+        _bound(resource.RLIMIT_CPU, math.ceil(limit_s) + 5)
         os._exit(EQUAL if equal(answer, truth) else DIFFERENT)
     finally:
         os._exit(DIED)
@@ -131,6 +135,14 @@ def _far_apart(a: Any, b: Any) -> bool:
     if not (x.is_number and y.is_number):
         return False
     return bool(abs(x - y) > max(abs(x), abs(y)) * (1e-5 if rough else 1e-12))
+
+
+def _end_with(parent: int) -> None:
+    """On Linux, let this process end when its parent is killed, as Ray kills what an actor has started."""
+    with contextlib.suppress(AttributeError):  # other systems have no prctl
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(DIED)
 
 
 def _bound(kind: int, value: int) -> None:

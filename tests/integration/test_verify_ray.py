@@ -104,8 +104,11 @@ def test_answers_at_once(actor: Any) -> None:
 
 
 def test_no_process_outlives_its_actor(actor: Any, request: pytest.FixtureRequest) -> None:
-    """The async actor ends by itself, the threaded one is killed, and both leave a child that computes."""
-    actor.judge.remote(*HANGING, 60.0)
+    """The async actor ends by itself, the threaded one is killed, and both leave a child that computes.
+
+    Ray lets an async actor finish the call that it is in, so the answer's limit is below the test's.
+    """
+    actor.judge.remote(*HANGING, 6.0 if "async" in request.node.name else 60.0)
     time.sleep(0.5)
     processes = ray.get(actor.processes.remote())
     assert len(processes) >= 2, "a server and its child"
