@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
-from verl.utils import hf_tokenizer
 from verl.utils.config import omega_conf_to_dataclass
-from verl.utils.fs import copy_to_local
 
 from lapo_verl.config import LapoConfig
 from lapo_verl.doctor.diagnostic import Finding
@@ -64,9 +62,6 @@ def load_model(config: DictConfig) -> Model:
             raise ModelError(_not_loaded(path, tokenizer_path, reason))
     try:
         loaded = omega_conf_to_dataclass(node)
-        raw = hf_tokenizer(
-            copy_to_local(tokenizer_path), correct_pad_token=False, trust_remote_code=node.trust_remote_code
-        )
     except Exception as error:  # what transformers raises is as varied as the files that it reads
         cause = error.__cause__ or error  # Hydra, which verl makes its config classes with, wraps what they raise
         reason = " ".join((str(cause).splitlines() or [type(cause).__name__])[0].split())
@@ -80,7 +75,8 @@ def load_model(config: DictConfig) -> Model:
         hf_model_type=hf_model_type if isinstance(hf_model_type, str) else None,
         template=template_text(loaded.tokenizer, config.data.apply_chat_template_kwargs.get("chat_template")),
         shape=ModelShape.from_config(loaded.hf_config.to_dict()),
-        pads=raw.pad_token is not None,
+        # As the files have it: verl has set pad_token to the text's end where they have none.
+        pads=loaded.tokenizer.init_kwargs.get("pad_token") is not None,
     )
 
 
