@@ -99,7 +99,7 @@ def parse_objective(node: Any) -> Objective:
         ConfigError: it is not named, is not known, or has another field or value than it takes.
     """
     values = {str(key): value for key, value in node.items()} if isinstance(node, Mapping) else {}
-    if values.get("name") in (None, "???"):
+    if values.get("name") is None:
         raise ConfigError(
             f"lapo.objective.name is not set: choose one with objective=NAME ({', '.join(objective_names())}), or name "
             "one of your own with lapo.objective.path=pkg://my_package.my_module lapo.objective.name=MyObjective"

@@ -59,7 +59,7 @@ def test_the_reference_preset_has_values_that_the_objective_takes() -> None:
         ),
         ({"objective": {"name": "discovery", "low": 80}}, r"low must not be above high"),
         ({"objective": {"name": "discvery"}}, r"unknown objective 'discvery': did you mean discovery\?"),
-        ({"objective": {"name": "???", "path": "???"}}, r"lapo\.objective\.name is not set"),
+        ({"objective": {"name": None, "path": None}}, r"lapo\.objective\.name is not set"),
         ({}, r"lapo\.objective\.name is not set"),
         ({"objective": {"name": "Mine", "path": "pkg://no.such"}}, r"pkg://no\.such cannot be imported"),
         ({**DISCOVERY, "guidance": {"form": "x"}}, r"lapo\.guidance\.form.*'x'"),
