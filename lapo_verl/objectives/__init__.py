@@ -7,7 +7,7 @@ from lapo_verl.objectives.base import Groups, Memory, Objective, means
 from lapo_verl.objectives.checked import checked_memory, checked_rewards, checked_targets
 from lapo_verl.objectives.fields import Range
 from lapo_verl.objectives.lengths import MaskedLengths, Statistic
-from lapo_verl.objectives.registry import objective, objective_class, objective_names
+from lapo_verl.objectives.registry import default_objective, objective, objective_class, objective_names
 from lapo_verl.objectives.signal import float32_scores, has_signal
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "checked_memory",
     "checked_rewards",
     "checked_targets",
+    "default_objective",
     "float32_scores",
     "has_signal",
     "means",

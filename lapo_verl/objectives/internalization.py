@@ -6,8 +6,8 @@
 
 L_q are the lengths of the group's correct rollouts; n is the number that the prompt named, else the target M(q).
 Source: arXiv 2507.15758 v2; code ZJU-REAL/LAPO bd59dfd, which has beta 0.8 and the sigma that the paper does not give.
-The prompt names M(q). Degenerate cases: none correct: every reward is 0, the target stays; unsolved before (no target):
-n is the group's own statistic, whatever the prompt named: the response limit would reward filling the context.
+The prompt names M(q). None correct: every reward is 0, the target stays. Unsolved before (no target): n is the group's
+own statistic, whatever the prompt named: the response limit would reward filling the context.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ class Internalization(Objective):
     """Correct, and as long as the prompt said.
 
     Attributes:
-        beta: weight of the adherence reward R2.
-        sigma: width of the Gaussian, in tokens.
+        beta, sigma: weight of the adherence reward R2, and the width of its Gaussian in tokens.
         statistic: what the target is made of (Table 3).
 
     >>> groups = Groups.of(correct=[[True, True, False]], lengths=[[500, 620, 500]], target=[500])

@@ -56,6 +56,11 @@ def objective(name: str, path: str | None = None, **fields: Any) -> Objective:
         raise ValueError(f"objective {name}: {error}") from error
 
 
+def default_objective() -> Objective:
+    """LAPO's first stage: for rollouts of which nobody noted what rewarded them."""
+    return objective("discovery")
+
+
 def objective_class(name: str, path: str | None = None) -> type[Objective]:
     """The class that ``objective`` makes an instance of.
 

@@ -20,7 +20,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from lapo_verl.console import progress
-from lapo_verl.objectives import Groups, Objective, float32_scores, objective, objective_class, objective_names
+from lapo_verl.objectives import (
+    Groups,
+    Objective,
+    default_objective,
+    float32_scores,
+    objective,
+    objective_class,
+    objective_names,
+)
 from lapo_verl.objectives.fields import nearest
 from lapo_verl.replay import recorded as reading
 from lapo_verl.replay.measure import RecordedRun, Replay
@@ -102,7 +110,7 @@ def read_source(path: Path, of: str | None = None, run: str | None = None, store
         raise ReplaySettingError(f"--of goes with a store: {path} is of one run; name its objective with --run name=")
     notes = [] if run else [f"{path} does not say how its run was trained: discovery's defaults are taken, see --run"]
     visits = reading.read_sample_visits(files, notes)
-    (own,) = _changed({RUN: objective("discovery")}, run).values()
+    (own,) = _changed({RUN: default_objective()}, run).values()
     return Source(visits, np.ones(len(visits.run), dtype=bool), [RecordedRun(own.name, own)], None, notes)
 
 
