@@ -82,7 +82,7 @@ def make_example(config: DictConfig, model: Model, row: dict[str, Any], problem_
     before, guidance, after = _parts(model.tokenizer, ids, start, end)
     return Example(
         problem_id=problem_id,
-        budget=lapo.get("budget"),
+        budget=lapo.get("target"),
         guided=bool(lapo.get("guided")),
         ids=ids,
         start=start,
@@ -186,7 +186,7 @@ def guidance_room(dataset: Any) -> int:
     """Tokens that a dataset's length filter keeps for the longest guidance."""
     if not (isinstance(dataset, LapoDataset) and dataset.is_guided):
         return 0
-    return longest_guidance(dataset.settings.guidance, dataset.response_limit, dataset.tokenizer)
+    return longest_guidance(dataset.lapo.guidance, dataset.response_limit, dataset.tokenizer)
 
 
 def changed_span(plain: list[int], guided: list[int]) -> tuple[int, int]:
