@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -13,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lapo_verl.guidance.config import GuidanceConfig, check_choice, is_number
 from lapo_verl.objectives import Objective, objective, objective_class, objective_names
+from lapo_verl.objectives.fields import nearest
 from lapo_verl.verify import Form
 
 ANSWER_FORMS = get_args(Form)
@@ -149,8 +149,7 @@ def unknown_key(key: str) -> str | None:
     if key.startswith((f"{_TABLE}.", "lapo.objective.")) or key in (known := known_keys()):
         return None
     leaves = [name for name in known if name.rsplit(".", 1)[1] == key.rsplit(".", 1)[1]]
-    nearest = leaves or difflib.get_close_matches(key, known, n=1, cutoff=0.4)
-    hint = f"did you mean {nearest[0]}?" if nearest else f"known keys: {', '.join(known)}"
+    hint = f"did you mean {leaves[0]}?" if leaves else nearest(key, known)
     return f"unknown key {key}: {hint}"
 
 
