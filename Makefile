@@ -20,7 +20,7 @@ test: lint types
 
 # The paper's experiments in miniature; ARGS="--tables table1 --seeds 1" is a part of them.
 paper: $(READY)
-	PYTHONPATH=recipes $(BIN)/python recipes/mini_paper/paper.py $(ARGS)
+	PYTHONPATH=recipes $(BIN)/python recipes/mini_paper $(ARGS)
 
 setup: $(READY)
 

@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 HERE = Path(__file__).resolve().parent
-DEMO = HERE.parent / "recipes" / "cpu_demo"
-sys.path.insert(0, str(DEMO))
+RECIPES = HERE.parent / "recipes"
+sys.path.insert(0, str(RECIPES))
 # vLLM, Ray and the caches warm up in these.
 WARM_UP_STEPS = 4
 
@@ -54,9 +54,9 @@ def main() -> None:
 
 def train(output: Path, steps: int) -> list[dict[str, dict[str, float]]]:
     """The file logger's rows of a training with alternating steps."""
-    import warmup
+    from toy.warmup import prepare
 
-    paths = warmup.prepare(output)
+    paths = prepare(output)
     log = output / "verl.log"
     metrics = output / "metrics.jsonl"
     environment = {
@@ -67,6 +67,7 @@ def train(output: Path, steps: int) -> list[dict[str, dict[str, float]]]:
         "STEPS": str(steps),
         "LEARNING_RATE": "0",
         "MODEL": str(paths.model),
+        "HELDOUT": str(paths.validation),
         "VERL_FILE_LOGGER_PATH": str(metrics),
     }
     overrides = [
@@ -81,7 +82,10 @@ def train(output: Path, steps: int) -> list[dict[str, dict[str, float]]]:
     ]
     with log.open("wb") as out:
         done = subprocess.run(
-            ["bash", str(DEMO / "run_stage.sh"), "lapo_discovery", *overrides], env=environment, stdout=out, stderr=out
+            ["bash", str(RECIPES / "demo" / "run_stage.sh"), "lapo_discovery", *overrides],
+            env=environment,
+            stdout=out,
+            stderr=out,
         )
     if done.returncode != 0:
         raise SystemExit(f"the training failed; its output is in {log}")

@@ -37,7 +37,7 @@ def lapo(
 @app.command()
 def demo(
     output: Annotated[Path, typer.Option(help="Folder of everything that it makes.")] = Path("outputs/demo"),
-    fast: Annotated[bool, typer.Option("--fast", help="Eight steps a stage and fewer problems.")] = False,
+    fast: Annotated[bool, typer.Option("--fast", help="Fewer steps and problems.")] = False,
     retrain: Annotated[bool, typer.Option("--retrain", help="Train the base model anew, do not copy it.")] = False,
 ) -> None:
     """Train both stages on a small model, on the CPU, and show what changed.
@@ -55,9 +55,9 @@ def demo(
     if missing:
         needed = f"lapo demo needs packages that are not installed here: {', '.join(missing)}"
         fail(RuntimeError(f"{needed}. In a checkout, `make demo` installs what it needs and runs it"))
-    command = [sys.executable, str(recipes() / "cpu_demo" / "demo.py"), "--output", str(output)]
+    command = [sys.executable, str(recipes() / "demo"), "--output", str(output)]
     command += ["--fast"] * fast + ["--retrain"] * retrain
-    # What the recipes share is the package recipes/toy.
+    # Both are packages there: demo, and toy with the task and the base model.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(recipes()), os.environ.get("PYTHONPATH", "")])}
     raise typer.Exit(subprocess.run(command, env=environment).returncode)
 

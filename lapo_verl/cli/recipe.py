@@ -39,7 +39,7 @@ def copy_recipe(name: str, output: Path) -> list[Path]:
 
 
 def _run_by(name: str) -> list[str]:
-    """The recipes whose scripts the script of this one runs, as in ``../cpu_demo/run_stage.sh``."""
+    """The recipes whose scripts the script of this one runs, as in ``../demo/run_stage.sh``."""
     scripts = [script.read_text(encoding="utf-8") for script in (recipes() / name).glob("*.sh")]
     others = {other for script in scripts for other in re.findall(r"\.\./([\w.]+)/\w+\.sh", script)}
     # What recipes share is imported from the folder beside them.

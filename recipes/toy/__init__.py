@@ -1,4 +1,4 @@
-"""What the recipes for a CPU share: a small Llama that is trained and sampled in plain torch, and its tokenizer.
+"""The toy that the demo and the laboratory train: its task, tokenizer, warm-up and base model.
 
 The recipes import it as ``toy``, with the folder ``recipes`` on PYTHONPATH, as ``lapo demo`` and ``make paper`` set it.
 """

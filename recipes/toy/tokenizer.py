@@ -1,17 +1,21 @@
-"""Tokenizers of the toy models that the CPU recipes train: one token a digit, a symbol or a word."""
+"""The toy's tokenizer: one token a letter, a digit, a symbol or a word."""
 
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
+
+from toy.task import LETTERS, STYLES
 
 END, PAD, USER, ASSISTANT, UNKNOWN = "<|end|>", "<|pad|>", "<|user|>", "<|assistant|>", "<|unk|>"
 # Part of the response's text: the verifier has to see them, so decoding must not skip them.
 THINK, END_THINK, BOX = "<think>", "</think>", "\\boxed{"
 
+SYMBOLS = "*=;:?,.} "
+# With the space in front, as in the texts; a letter may follow a digit or a word.
+TRACE_WORDS = (" check", " given", " wait", " ok", " no", " alternatively", " so")
 GUIDANCE_WORDS = (" I", " will", " answer", " the", " question", " with", " to", " tokens")
 
 CHAT_TEMPLATE = (
@@ -22,15 +26,12 @@ CHAT_TEMPLATE = (
 )
 
 
-def build_tokenizer(symbols: str, words: Sequence[str]) -> PreTrainedTokenizerFast:
-    """A tokenizer with think tokens, digits and the words of LAPO's guidance; the rest becomes ``<|unk|>``.
-
-    Args:
-        symbols: single characters; space and full stop must be among them.
-        words: with the space in front where they stand after one.
-    """
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """The tokenizer; text outside its vocabulary becomes ``<|unk|>``, one a word or symbol."""
     specials = [PAD, END, UNKNOWN, USER, ASSISTANT]
-    entries = [*specials, THINK, END_THINK, BOX, *string.digits, *symbols, *words, *GUIDANCE_WORDS]
+    letters = (*LETTERS, *(" " + letter for letter in LETTERS))
+    words = (*letters, *TRACE_WORDS, *STYLES, *GUIDANCE_WORDS)
+    entries = [*specials, THINK, END_THINK, BOX, *string.digits, *SYMBOLS, *words]
     vocabulary = {word: index for index, word in enumerate(entries)}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
     # A word with the space in front of it, or one character.

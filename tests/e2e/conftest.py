@@ -1,4 +1,4 @@
-"""Real verl and real vLLM on the CPU, on the demo's model and problems with tiny settings."""
+"""Real verl and real vLLM on the CPU, on the toy's model and problems with tiny settings."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-import warmup
 from verl_runs import DISCOVERY, RUN_LIMIT, Inputs, Run, start_verl
 
 from lapo_verl.runs import verl_process
+from toy.warmup import prepare
 
 
 @pytest.fixture(scope="session")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
-    """The demo's base model, 24 training problems and 6 held-out ones."""
+    """The toy's base model, 24 training problems and 6 held-out ones."""
     folder = tmp_path_factory.mktemp("inputs")
-    paths = warmup.prepare(folder, show_progress=False)
-    for path, rows in ((paths.train, 24), (paths.heldout, 6)):
+    paths = prepare(folder, show_progress=False)
+    for path, rows in ((paths.train, 24), (paths.validation, 6)):
         pq.write_table(pq.read_table(path).slice(0, rows), path)
-    return Inputs(paths.model, paths.train, paths.heldout)
+    return Inputs(paths.model, paths.train, paths.validation)
 
 
 @pytest.fixture(scope="session")

@@ -60,7 +60,7 @@ def evaluated(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Evalu
         *("--model", f"lapo_d={training / 'global_step_2'}"),
         *(argument for file in files.values() for argument in ("--data", str(file))),
         *("--n", "2", "--n", "held=3", "--platform", "cpu"),
-        *("--max-tokens", str(RESPONSE_LIMIT), "--max-prompt-tokens", "64"),
+        *("--max-tokens", str(RESPONSE_LIMIT), "--max-prompt-tokens", "80"),
         *("--conflict", "50", "--conflict-text", SENTENCE, "--output", str(output)),
     ]
     before = content(training)

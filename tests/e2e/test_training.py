@@ -130,7 +130,7 @@ def test_a_budget_that_changes_shows_in_what_vllm_is_sent_at_the_next_visit(
     with LengthStore.open(internalization.store, read_only=True) as store:
         for problem in {row["lapo"]["problem_id"] for row in rows}:
             visits = [record for record in store.history(problem) if record.run == "internalization"]
-            sent = [text for text in got if text.startswith(f"<|user|>{problem}=?") and "I will" in text]
+            sent = [text for text in got if text.startswith(f"<|user|>{problem}?") and "I will" in text]
             # Where stage 1 did not visit the problem, it is unsolved at its first visit.
             before = [None, *(r.target for r in store.history(problem) if r.run == "discovery")][-1]
             expected = []

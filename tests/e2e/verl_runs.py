@@ -70,7 +70,7 @@ def start_verl(
         f"data.train_files={inputs.train}",
         f"data.val_files={inputs.heldout}",
         "data.train_batch_size=8",
-        "data.max_prompt_length=64",
+        "data.max_prompt_length=80",
         "data.max_response_length=96",
         "data.seed=1",
         f"actor_rollout_ref.model.path={inputs.model}",

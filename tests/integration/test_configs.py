@@ -222,7 +222,7 @@ def test_a_config_of_the_users_own_takes_the_preset_too(tmp_path: Path) -> None:
     assert (node.alpha, node.degenerate_band) == (0.5, "zero")
 
 
-@pytest.mark.parametrize("recipe", ["r1_distill_qwen_1.5b", "deepscaler_1.5b", "cpu_demo", "smollm2_gsm8k"])
+@pytest.mark.parametrize("recipe", ["r1_distill_qwen_1.5b", "deepscaler_1.5b", "demo", "smollm2_gsm8k"])
 @pytest.mark.parametrize("name", CONFIGS)
 def test_recipes_resolve(recipe: str, name: str, tmp_path: Path) -> None:
     """Each recipe's script, up to where it would start to train: Hydra prints the config that it asks for."""
@@ -266,7 +266,7 @@ def test_the_wheel_brings_the_configs_and_both_entry_points(tmp_path: Path) -> N
     folders = subprocess.run([python, "-c", show], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert all(Path(folder).is_relative_to(site) for folder in folders.split())
     # The demo trains from its weights; the laboratory needs a checkout.
-    assert (site / "lapo_verl" / "recipes" / "cpu_demo" / "base_model" / "model.safetensors").is_file()
+    assert (site / "lapo_verl" / "recipes" / "toy" / "base_model" / "model.safetensors").is_file()
     assert not (site / "lapo_verl" / "recipes" / "mini_paper").exists()
     assert wheel.stat().st_size < 3e6
     assert (site / "lapo_verl" / "py.typed").is_file()

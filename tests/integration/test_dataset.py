@@ -1,20 +1,21 @@
-"""verl's dataset class with LAPO's column, on the demo's tokenizer and problems."""
+"""verl's dataset class with LAPO's column, on the toy's tokenizer and problems."""
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
-import tokenizer as demo_tokenizer
-import warmup
 from omegaconf import DictConfig, OmegaConf
 
 from lapo_verl.hooks.dataset import LapoDataset
 from lapo_verl.objectives import objective
 from lapo_verl.store import GroupRecord, LengthStore
+from toy.llama import write_problems
+from toy.task import draw_problems
+from toy.tokenizer import build_tokenizer
 
-SETTINGS = warmup.WarmupSettings()
 INTERNALIZATION = objective("internalization")
 
 
@@ -26,19 +27,20 @@ def group(problem: str, correct: tuple[int, ...], n: int = 4) -> GroupRecord:
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
-    return demo_tokenizer.build_tokenizer()
+    return build_tokenizer()
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> DictConfig:
-    warmup.write_parquet(warmup.train_problems(SETTINGS, 2), "train", tmp_path / "train.parquet")
-    warmup.write_parquet(warmup.heldout_problems(SETTINGS)[:4], "heldout", tmp_path / "val.parquet")
+    problems = draw_problems(random.Random(0), 3)
+    write_problems(problems[:10], "toy", "train", tmp_path / "train.parquet")
+    write_problems(problems[10:], "toy", "validation", tmp_path / "val.parquet")
     LengthStore.open(tmp_path / "store.sqlite").close()
     return OmegaConf.create(
         {
             "train_files": str(tmp_path / "train.parquet"),
             "val_files": str(tmp_path / "val.parquet"),
-            "max_prompt_length": 64,
+            "max_prompt_length": 80,
             "max_response_length": 96,
             "cache_dir": str(tmp_path / "cache"),
             "filter_overlong_prompts": False,
@@ -110,5 +112,5 @@ def test_one_file_for_both_is_refused(data: DictConfig, tokenizer: Any) -> None:
 def test_outside_the_think_block_the_sentence_ends_the_users_turn(data: DictConfig, tokenizer: Any) -> None:
     data.lapo.guidance = {"place": "outside"}
     row = LapoDataset(data.train_files, tokenizer, data)[0]
-    assert row["raw_prompt"][-1]["content"].endswith("=? I will answer the question with 96 tokens.")
+    assert row["raw_prompt"][-1]["content"].endswith("? I will answer the question with 96 tokens.")
     assert row["lapo"]["guidance"] == ""

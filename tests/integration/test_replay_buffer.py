@@ -10,7 +10,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import tokenizer as demo_tokenizer
 import torch
 import transfer_queue as tq
 from omegaconf import OmegaConf
@@ -23,6 +22,7 @@ from lapo_verl.hooks import replay_buffer
 from lapo_verl.hooks.replay_buffer import LapoReplayBuffer, LapoReplayBufferAsync, build
 from lapo_verl.objectives import Groups, objective
 from lapo_verl.store import GroupRecord, LengthStore, StoreError
+from toy.tokenizer import build_tokenizer
 
 TOOL = 0  # in a response mask
 LIMIT = 4096  # tokens of a response
@@ -83,7 +83,7 @@ def queue(monkeypatch: pytest.MonkeyPatch) -> Queue:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model")
-    demo_tokenizer.build_tokenizer().save_pretrained(folder)
+    build_tokenizer().save_pretrained(folder)
     return folder
 
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tokenizer as demo_tokenizer
 import torch
 from omegaconf import OmegaConf
 from verl import DataProto
 from verl.experimental.agent_loop.agent_loop import AgentLoopMetrics, AgentLoopOutput, AgentLoopWorker
 
 from lapo_verl.hooks.reward_manager import LapoRewardManager, correct_from_score
+from toy.tokenizer import build_tokenizer
 
 LIMIT = 12
 ROW = {
@@ -31,7 +31,7 @@ def manager(verifier: str = "lapo", compute_score: Any = None, **lapo: Any) -> L
             "reward": {"custom_reward_function": {"path": "scores.py"}},
         }
     )
-    return LapoRewardManager(config, demo_tokenizer.build_tokenizer(), compute_score)
+    return LapoRewardManager(config, build_tokenizer(), compute_score)
 
 
 def score(hook: LapoRewardManager, response: str, truth: str = "7", padding: int = 3) -> dict[str, Any]:

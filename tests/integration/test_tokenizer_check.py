@@ -6,15 +6,15 @@ import logging
 from pathlib import Path
 
 import pytest
-import tokenizer as demo_tokenizer
 
 from lapo_verl.hooks.tokenizer_check import check_tokenizer
 from lapo_verl.store import LengthStore
+from toy.tokenizer import build_tokenizer
 
 
 def test_another_tokenizer_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
-    tokenizer = demo_tokenizer.build_tokenizer()
+    tokenizer = build_tokenizer()
     tokenizer.save_pretrained(first)
     tokenizer.add_tokens(["hm"])
     tokenizer.save_pretrained(second)

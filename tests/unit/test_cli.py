@@ -60,7 +60,7 @@ def test_a_recipe_is_copied_with_those_that_its_script_runs(name: str, tmp_path:
 def test_an_unknown_recipe_is_named_with_those_that_there_are(tmp_path: Path) -> None:
     code, output = lapo("recipe", "r1", "-o", tmp_path)
     assert code == 1
-    assert "no recipe is called 'r1'; there are cpu_demo, deepscaler_1.5b" in output
+    assert "no recipe is called 'r1'; there are deepscaler_1.5b, demo" in output
     assert not list(tmp_path.iterdir())
 
 

@@ -1,8 +1,10 @@
-"""The laboratory's base model and data: splits, supervised warm-up, parquet files for verl.
+"""The toy's base model and data: splits, supervised warm-up, parquet files for verl.
 
-python lab_warmup.py --output outputs/paper               # the shipped base model and the data, in seconds
-python lab_warmup.py --output outputs/paper --retrain     # trains the base model anew; resumes where it was cut
-python lab_measure.py --model outputs/paper/base_model --data outputs/paper
+    PYTHONPATH=recipes python -m toy.warmup --output outputs/toy               # the shipped base model and the data
+    PYTHONPATH=recipes python -m toy.warmup --output outputs/toy --retrain     # trains the base model anew
+    PYTHONPATH=recipes python -m toy.measure --model outputs/toy/base_model --data outputs/toy
+
+A warm-up that was cut off goes on from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -14,8 +16,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from lab_task import HARDER_LEVELS, LEVELS, Problem, TraceSettings, draw_problem, draw_problems, draw_trace
-from lab_tokenizer import build_tokenizer
+from transformers import PreTrainedTokenizerFast
+
+from lapo_verl.guidance import guidance_text
 from toy.llama import (
     Row,
     TinyLlamaSettings,
@@ -24,14 +27,13 @@ from toy.llama import (
     write_folder,
     write_problems,
 )
-from toy.tokenizer import END, prompt_text
-from transformers import PreTrainedTokenizerFast
-
-from lapo_verl.guidance import guidance_text
+from toy.task import HARDER_LEVELS, LEVELS, Problem, TraceSettings, draw_problem, draw_problems, draw_trace
+from toy.tokenizer import END, build_tokenizer, prompt_text
 
 SHIPPED_MODEL = Path(__file__).parent / "base_model"
 # Response tokens.
 RESPONSE_LIMIT = 320
+# Part of the data files, whose hashes the kept results of recipes/mini_paper name.
 DATA_SOURCE = "lapo_mini_paper"
 
 
@@ -45,7 +47,7 @@ class SplitSizes:
 
 
 @dataclass(frozen=True)
-class LabWarmupSettings(TinyLlamaSettings):
+class WarmupSettings(TinyLlamaSettings):
     """Everything that the base model's weights follow from.
 
     Attributes:
@@ -67,7 +69,7 @@ class LabWarmupSettings(TinyLlamaSettings):
 
 
 @dataclass(frozen=True)
-class LabPaths:
+class ToyPaths:
     """What ``prepare`` leaves behind."""
 
     model: Path
@@ -76,7 +78,7 @@ class LabPaths:
     test: Path
 
 
-def draw_splits(settings: LabWarmupSettings) -> dict[str, list[Problem]]:
+def draw_splits(settings: WarmupSettings) -> dict[str, list[Problem]]:
     """The problems of ``train``, ``validation`` and ``test``, and of ``screening``; no problem is in two of them.
 
     On ``screening`` methods were measured while the base model was chosen (base.md); it has no other use, and ``test``
@@ -100,7 +102,7 @@ def draw_splits(settings: LabWarmupSettings) -> dict[str, list[Problem]]:
 
 
 def draw_rows(
-    rng: random.Random, tokenizer: PreTrainedTokenizerFast, settings: LabWarmupSettings, exclude: set[str]
+    rng: random.Random, tokenizer: PreTrainedTokenizerFast, settings: WarmupSettings, exclude: set[str]
 ) -> list[Row]:
     """The supervised rows of one step over all training levels alike."""
     rows: list[Row] = []
@@ -118,7 +120,7 @@ def draw_rows(
     return rows
 
 
-def train_base(output: Path, settings: LabWarmupSettings, show_progress: bool = True) -> None:
+def train_base(output: Path, settings: WarmupSettings, show_progress: bool = True) -> None:
     """Train the base model; one that was cut off goes on from its last checkpoint."""
     tokenizer = build_tokenizer()
     exclude = {problem.problem_id for problems in draw_splits(settings).values() for problem in problems}
@@ -134,15 +136,15 @@ def train_base(output: Path, settings: LabWarmupSettings, show_progress: bool = 
 
 def prepare(
     output: str | Path,
-    settings: LabWarmupSettings | None = None,
+    settings: WarmupSettings | None = None,
     retrain: bool = False,
     show_progress: bool = True,
-) -> LabPaths:
+) -> ToyPaths:
     """The base model and the data files, under ``output``; a model that is there already is not trained again.
 
     The model shipped beside this file is copied where the settings are those that it was trained with.
     """
-    settings = settings or LabWarmupSettings()
+    settings = settings or WarmupSettings()
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
     splits = draw_splits(settings)
@@ -155,20 +157,20 @@ def prepare(
             write_folder(model, lambda folder: shutil.copytree(SHIPPED_MODEL, folder))
         else:
             train_base(model, settings, show_progress)
-    return LabPaths(model, *data)
+    return ToyPaths(model, *data)
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=Path("outputs/paper"), help="folder for model and data")
+    parser.add_argument("--output", type=Path, default=Path("outputs/toy"), help="folder for model and data")
     parser.add_argument("--retrain", action="store_true", help="train the base model even where it is there")
-    parser.add_argument("--steps", type=int, default=LabWarmupSettings.steps, help="optimizer steps of the warm-up")
+    parser.add_argument("--steps", type=int, default=WarmupSettings.steps, help="optimizer steps of the warm-up")
     parser.add_argument("--threads", type=int, help="CPU threads of torch; all cores where not given")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    paths = prepare(arguments.output, LabWarmupSettings(steps=arguments.steps), retrain=arguments.retrain)
+    paths = prepare(arguments.output, WarmupSettings(steps=arguments.steps), retrain=arguments.retrain)
     for name, path in asdict(paths).items():
         print(f"{name}: {path}")
 

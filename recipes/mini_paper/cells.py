@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from lab_task import LEVELS
 
 from lapo_verl.files import whole_file
 from lapo_verl.runs.dumps import Sample, read_metrics, read_samples
 from lapo_verl.runs.stage import Stage
+from toy.task import LEVELS
 
 # Of the training log.
 CURVES = (

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lab_grid import BASE, SEEDS, TABLES, needed
-from lab_tables import Row, compare, level_correlation, title_of
-
 from lapo_verl.runs.summary import level_order
+from mini_paper.grid import BASE, SEEDS, TABLES, needed
+from mini_paper.tables import Row, compare, level_correlation, title_of
 
 # What stands above each table.
 HEADINGS = {
@@ -23,7 +22,7 @@ HEADINGS = {
 }
 DIFFERENCES = (
     "A toy task and a Llama of under a million parameters, warmed up on traces that already know the guidance "
-    "sentence; how verbose it is was chosen after pilots of the method (`base.md`).",
+    "sentence; how verbose it is was chosen after pilots of the method (`recipes/toy/base.md`).",
     "A trace begins with a word for its style, which gives a training an easy handle on length.",
     "20 steps a stage, four visits of each of 160 problems (the paper: about 240 steps, three visits of 10,000); one "
     "learning rate of 2e-4 for all rows (1e-6); no KL term (1e-4).",
@@ -63,7 +62,7 @@ def markdown(
     lines = [
         "# What the laboratory measured",
         "",
-        "Written by `recipes/mini_paper/paper.py` from the files beside it. Test problems, no guidance, T 0.6, top-p "
+        "Written by `make paper` from the files beside it. Test problems, no guidance, T 0.6, top-p "
         "0.95, four samples a problem. Pass@1 in percent; in brackets 95 % intervals over problems; then one value a "
         "seed. Means are over the levels that were trained on (1 to 5). Changes are paired: the same problems and "
         "seeds.",

@@ -1,4 +1,4 @@
-"""Graded sums with digits that have to be guessed: the laboratory's world.
+"""Graded sums with digits that have to be guessed: the toy's world.
 
 A problem is six links, such as ``a3*4=2;b72*3=6;c5*7=5;...?``. A plain link names its digit (``a3``); a fork names
 two (``b72``), of which one is meant: the one whose product with the multiplier ends in the digit after ``=``. The

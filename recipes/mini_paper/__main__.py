@@ -1,8 +1,8 @@
 """The paper in miniature: trains and evaluates every row of its tables on a toy task, and writes the results.
 
-    PYTHONPATH=.. python paper.py                                  # everything: one night on two cores
-    PYTHONPATH=.. python paper.py --tables table1 --seeds 1        # one seed of Table 1: about an hour
-    PYTHONPATH=.. python paper.py --report                         # only writes the results of what is there
+    make paper                                      # everything: one night on two cores
+    make paper ARGS="--tables table1 --seeds 1"     # one seed of Table 1: about an hour
+    make paper ARGS=--report                        # only writes the results of what is there
 
 A training that is kept in ``results/cells`` is not done again, wherever it was made; one that was cut short goes on
 from its checkpoint.
@@ -18,10 +18,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from lab_cells import is_kept, make_cell, write_cell
-from lab_grid import BASE, SEEDS, TABLES, TRAININGS, Hyperparameters, Training, needed
-from lab_results import RESULTS, cell_path, write_results
-from lab_warmup import RESPONSE_LIMIT, LabPaths, prepare
 from rich.console import Console
 
 from lapo_verl.evaluate import EvalSettings, evaluate
@@ -30,8 +26,12 @@ from lapo_verl.replay.command import write_store
 from lapo_verl.runs import verl_process
 from lapo_verl.runs.stage import Stage, run_stage
 from lapo_verl.store import LengthStore
+from mini_paper.cells import is_kept, make_cell, write_cell
+from mini_paper.grid import BASE, SEEDS, TABLES, TRAININGS, Hyperparameters, Training, needed
+from mini_paper.results import RESULTS, cell_path, write_results
+from toy.warmup import RESPONSE_LIMIT, ToyPaths, prepare
 
-RUN_STAGE = Path(__file__).resolve().parents[1] / "cpu_demo" / "run_stage.sh"
+RUN_STAGE = Path(__file__).resolve().parents[1] / "demo" / "run_stage.sh"
 # The instruction of Table 4, in words that the task's tokenizer knows.
 CONFLICT_TEXT = " answer the question with {n} tokens."
 PROMPT_LIMIT = 80
@@ -43,7 +43,7 @@ class Lab:
     """Where everything lies, and what all trainings share."""
 
     output: Path
-    paths: LabPaths
+    paths: ToyPaths
     hyper: Hyperparameters
 
     @property
@@ -185,7 +185,9 @@ def _hash(path: Path) -> str:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="mini_paper", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--output", type=Path, default=Path("outputs/paper"), help="folder of everything that it makes")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the result files")
     parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES), help="all where not given")

@@ -8,16 +8,16 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from lab_cells import Cell, is_kept, read_cell, trained
-from lab_grid import TABLES, Hyperparameters
-from lab_markdown import markdown
-from lab_tables import Row, pooled, rows_of, table_json, title_of
 from rich.console import Console
 
 from lapo_verl.files import write_whole
 from lapo_verl.report.bootstrap import Estimate
 from lapo_verl.report.pictures import draw_keywords, draw_lengths, draw_levels, draw_training, draw_validation
 from lapo_verl.runs.summary import summarize, summarize_keywords
+from mini_paper.cells import Cell, is_kept, read_cell, trained
+from mini_paper.grid import TABLES, Hyperparameters
+from mini_paper.markdown import markdown
+from mini_paper.tables import Row, pooled, rows_of, table_json, title_of
 
 RESULTS = Path(__file__).resolve().parent / "results"
 

@@ -1,6 +1,6 @@
-"""Measures the laboratory's base by plain torch, and says whether what issue (a) to (e) asks of the task holds.
+"""Measures the toy's base model by plain torch, and prints whether the task has the properties (a) to (e).
 
-    PYTHONPATH=.. python lab_measure.py --model outputs/paper/base_model --data outputs/paper
+    PYTHONPATH=recipes python -m toy.measure --model outputs/toy/base_model --data outputs/toy
 
 Validation and training problems only; the test split is not opened. Prints Markdown tables, as ``base.md`` has them.
 
@@ -23,7 +23,11 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import torch
-from lab_task import (
+from rich.progress import track
+from transformers import AutoTokenizer, LlamaForCausalLM
+
+from toy.llama import Rollout, by_level, sample
+from toy.task import (
     LETTERS,
     PASS_OPENER,
     SHORTEST,
@@ -34,10 +38,7 @@ from lab_task import (
     needed_tokens,
     read_trace,
 )
-from lab_warmup import RESPONSE_LIMIT
-from rich.progress import track
-from toy.llama import Rollout, by_level, sample
-from transformers import AutoTokenizer, LlamaForCausalLM
+from toy.warmup import RESPONSE_LIMIT
 
 BUDGETS = (35, 50, 65, 80, 110, 160)
 KEYWORDS = {
@@ -203,8 +204,8 @@ def keyword_rows(rollouts: Sequence[Rollout]) -> list[list[Any]]:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, default=Path("outputs/paper/base_model"))
-    parser.add_argument("--data", type=Path, default=Path("outputs/paper"), help="folder of the splits")
+    parser.add_argument("--model", type=Path, default=Path("outputs/toy/base_model"))
+    parser.add_argument("--data", type=Path, default=Path("outputs/toy"), help="folder of the splits")
     parser.add_argument("--per-level", type=int, default=40, help="validation problems of each level")
     parser.add_argument("--train-per-level", type=int, default=128, help="training problems of each level, for (e)")
     parser.add_argument("--n", type=int, default=8, help="responses to a validation problem at T = 1.0")

@@ -12,14 +12,14 @@ MODEL=${MODEL:-${OUTPUT}/base_model}
 TRAIN=${TRAIN:-${OUTPUT}/train.parquet}
 HELDOUT=${HELDOUT:-${OUTPUT}/heldout.parquet}
 STAGE_DIR=${STAGE_DIR:-${OUTPUT}/${CONFIG}}
-STEPS=${STEPS:-40}
-LEARNING_RATE=${LEARNING_RATE:-1e-4}
+STEPS=${STEPS:-20}
+LEARNING_RATE=${LEARNING_RATE:-2e-4}
 TRAIN_BATCH_SIZE=${TRAIN_BATCH_SIZE:-32}
 ROLLOUTS=${ROLLOUTS:-8}
-RESPONSE_LIMIT=${RESPONSE_LIMIT:-256}
-# Tokens: the toy's traces are a twentieth of the paper's, and so are these (100 and 120 there).
-DECAY=${DECAY:-8}
-SIGMA=${SIGMA:-6}
+RESPONSE_LIMIT=${RESPONSE_LIMIT:-320}
+# Tokens: what one check of the toy takes (100 and 120 in the paper, whose responses have thousands of tokens).
+DECAY=${DECAY:-10}
+SIGMA=${SIGMA:-10}
 
 export VERL_PLATFORM=cpu
 export HF_HUB_OFFLINE=1
@@ -37,7 +37,7 @@ python3 -m verl.trainer.main_ppo \
     data.train_files="${TRAIN}" \
     data.val_files="${HELDOUT}" \
     data.train_batch_size="${TRAIN_BATCH_SIZE}" \
-    data.max_prompt_length=64 \
+    data.max_prompt_length=80 \
     data.max_response_length="${RESPONSE_LIMIT}" \
     data.seed=1 \
     actor_rollout_ref.model.path="${MODEL}" \
@@ -46,7 +46,7 @@ python3 -m verl.trainer.main_ppo \
     actor_rollout_ref.actor.ppo_max_token_len_per_gpu=4096 \
     actor_rollout_ref.actor.checkpoint.save_contents='[model,optimizer,extra,hf_model]' \
     actor_rollout_ref.rollout.n="${ROLLOUTS}" \
-    actor_rollout_ref.rollout.temperature=0.7 \
+    actor_rollout_ref.rollout.temperature=1.0 \
     "${objective[@]}" \
     trainer.total_training_steps="${STEPS}" \
     trainer.total_epochs=1000 \

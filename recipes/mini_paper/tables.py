@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from lab_cells import Cell, trained
-from lab_grid import BASE, SEEDS, TABLES, TRAININGS
-from lab_task import LEVELS
 
 from lapo_verl.report.comparison import Bootstrap, Change, change, measure, pair
 from lapo_verl.runs.dumps import Sample
 from lapo_verl.runs.summary import level_order, summarize
+from mini_paper.cells import Cell, trained
+from mini_paper.grid import BASE, SEEDS, TABLES, TRAININGS
+from toy.task import LEVELS
 
 BOOTSTRAP = Bootstrap(10_000, (0,))
 # Samples of one row: {seed: samples}.

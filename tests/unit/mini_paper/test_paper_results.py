@@ -7,14 +7,14 @@ import json
 from pathlib import Path
 
 import pytest
-from lab_cells import Cell, is_kept, read_cell, write_cell
-from lab_grid import Hyperparameters
-from lab_markdown import beats
-from lab_results import cell_path, validation_curves, write_results
-from lab_tables import compared_with, level_correlation
 from rich.console import Console
 
 from lapo_verl.runs.dumps import Sample
+from mini_paper.cells import Cell, is_kept, read_cell, write_cell
+from mini_paper.grid import Hyperparameters
+from mini_paper.markdown import beats
+from mini_paper.results import cell_path, validation_curves, write_results
+from mini_paper.tables import compared_with, level_correlation
 
 
 def keep(results: Path, seed: int, name: str, samples: list[Sample]) -> None:

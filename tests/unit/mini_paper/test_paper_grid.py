@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from lab_grid import BASE, TABLES, TRAININGS, needed
 
 from lapo_verl.config import check_overrides
 from lapo_verl.objectives import objective
+from mini_paper.grid import BASE, TABLES, TRAININGS, needed
 
 
 @pytest.mark.parametrize("table", TABLES)

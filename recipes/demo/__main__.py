@@ -9,19 +9,21 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 from rich.console import Console
-from warmup import RESPONSE_LIMIT, DemoPaths, prepare
 
 from lapo_verl.report.pictures import draw_lengths, draw_levels, draw_training
 from lapo_verl.runs import verl_process
 from lapo_verl.runs.dumps import Sample, read_metrics, read_samples
 from lapo_verl.runs.stage import Stage, run_stage
 from lapo_verl.runs.summary import comparison_table, summarize
+from toy.task import LEVELS
+from toy.warmup import RESPONSE_LIMIT, ToyPaths, prepare
 
 HERE = Path(__file__).resolve().parent
 console = Console()
@@ -32,19 +34,22 @@ class Settings:
     """What the demo's result follows from, beside the base model.
 
     Attributes:
-        steps: of each stage.
+        discovery_steps: few enough to leave Internalization something to shorten.
+        train_problems: of the toy's training split.
+        decay, sigma: tokens; what one check takes.
         heldout_per_level: held-out problems of each level, each answered four times.
     """
 
-    steps: int = 40
-    discovery_lr: float = 1e-4
-    internalization_lr: float = 4e-5
+    discovery_steps: int = 6
+    internalization_steps: int = 15
+    learning_rate: float = 2e-4
+    train_problems: int = 160
     train_batch_size: int = 32
     rollouts: int = 8
     response_limit: int = RESPONSE_LIMIT
-    decay: float = 8
-    sigma: float = 6
-    heldout_per_level: int = 56
+    decay: float = 10
+    sigma: float = 10
+    heldout_per_level: int = 20
 
     @property
     def key(self) -> str:
@@ -52,7 +57,7 @@ class Settings:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
 
-FAST = Settings(steps=8, heldout_per_level=12)
+FAST = Settings(discovery_steps=4, internalization_steps=6, heldout_per_level=10)
 
 
 def main() -> None:
@@ -63,13 +68,16 @@ def main() -> None:
     output.mkdir(parents=True, exist_ok=True)
 
     paths = prepare(output, retrain=arguments.retrain)
-    heldout = shorten(paths.heldout, settings.heldout_per_level)
+    heldout = output / f"heldout_{settings.heldout_per_level}.parquet"
+    write_heldout(paths.test, settings.heldout_per_level, heldout)
     # Apart, so that the one demo does not make the other train again.
     stages = output / "fast" if arguments.fast else output
-    discovery = Stage("1 Discovery", stages / "discovery", settings.steps, settings.key)
-    internalization = Stage("2 Internalization", stages / "internalization", settings.steps, settings.key)
+    discovery = Stage("1 Discovery", stages / "discovery", settings.discovery_steps, settings.key)
+    internalization = Stage(
+        "2 Internalization", stages / "internalization", settings.internalization_steps, settings.key
+    )
 
-    train(discovery, "lapo_discovery", settings, paths, heldout, paths.model, settings.discovery_lr)
+    train(discovery, "lapo_discovery", settings, paths, heldout, paths.model)
     train(
         internalization,
         "lapo_internalization",
@@ -77,7 +85,6 @@ def main() -> None:
         paths,
         heldout,
         discovery.weights,
-        settings.internalization_lr,
         f"lapo.init_from={discovery.store}",
         # The weights that it starts with were measured at the end of Discovery.
         "trainer.val_before_train=false",
@@ -89,10 +96,9 @@ def train(
     stage: Stage,
     config: str,
     settings: Settings,
-    paths: DemoPaths,
+    paths: ToyPaths,
     heldout: Path,
     model: Path,
-    learning_rate: float,
     *overrides: str,
 ) -> None:
     """One stage by ``run_stage.sh``."""
@@ -100,28 +106,27 @@ def train(
         "OUTPUT": str(paths.train.parent),
         "MODEL": str(model),
         "HELDOUT": str(heldout),
-        "LEARNING_RATE": str(learning_rate),
+        "LEARNING_RATE": str(settings.learning_rate),
         "TRAIN_BATCH_SIZE": str(settings.train_batch_size),
         "ROLLOUTS": str(settings.rollouts),
         "RESPONSE_LIMIT": str(settings.response_limit),
         "DECAY": str(settings.decay),
         "SIGMA": str(settings.sigma),
     }
-    run_stage(stage, ["bash", str(HERE / "run_stage.sh"), config, *overrides], environment, console)
+    shared = [f"data.train_max_samples={settings.train_problems}"]
+    run_stage(stage, ["bash", str(HERE / "run_stage.sh"), config, *shared, *overrides], environment, console)
 
 
-def shorten(heldout: Path, per_level: int) -> Path:
-    """The held-out problems, at most ``per_level`` of each level."""
-    table = pq.read_table(heldout)
+def write_heldout(test: Path, per_level: int, path: Path) -> None:
+    """The first ``per_level`` test problems of each level that is trained on, as a data file of verl."""
+    table = pq.read_table(test)
     kept: list[int] = []
-    taken: dict[int, int] = {}
+    taken = Counter[int]()
     for index, info in enumerate(table["extra_info"].to_pylist()):
-        taken[info["level"]] = taken.get(info["level"], 0) + 1
-        if taken[info["level"]] <= per_level:
+        taken[info["level"]] += 1
+        if info["level"] in LEVELS and taken[info["level"]] <= per_level:
             kept.append(index)
-    path = heldout.with_name(f"heldout_{per_level}.parquet")
     pq.write_table(table.take(kept), path)
-    return path
 
 
 def report(output: Path, settings: Settings, discovery: Stage, internalization: Stage) -> None:
@@ -153,7 +158,7 @@ def report(output: Path, settings: Settings, discovery: Stage, internalization: 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], prog="lapo demo")
     parser.add_argument("--output", default="outputs/demo", help="folder of everything that it makes")
-    parser.add_argument("--fast", action="store_true", help="eight steps a stage and fewer problems")
+    parser.add_argument("--fast", action="store_true", help="fewer steps and problems")
     parser.add_argument("--retrain", action="store_true", help="train the base model instead of using the shipped one")
     return parser.parse_args()
 

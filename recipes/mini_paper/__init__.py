@@ -1,0 +1,1 @@
+"""The laboratory: the paper's tables on the toy task. ``python recipes/mini_paper`` trains them."""
