@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from lapo_verl import cpu
 
 
@@ -19,6 +21,10 @@ def register() -> None:
 def _dispatch_torch_linear(layer: Any, remove_weight: bool) -> None:
     # Stands in for vLLM's dispatch, which packs the weight for oneDNN and drops the original: a weight update would
     # neither find the parameter nor reach the packed copy.
-    import torch
+    layer.cpu_linear = _linear
 
-    layer.cpu_linear = torch.nn.functional.linear
+
+def _linear(inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    # vLLM's parameters are a subclass whose `__torch_function__` runs in Python at every call and changes nothing.
+    with torch._C.DisableTorchFunctionSubclass():
+        return torch.nn.functional.linear(inputs, weight, bias)
