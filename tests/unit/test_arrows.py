@@ -21,11 +21,15 @@ LAYERS = (
     {"objectives"},
 )
 # And of its own layer these alone.
-BESIDE = {("hooks", "runs"), ("hooks", "data"), ("config", "guidance"), ("config", "verify")}
+BESIDE = {
+    *(("hooks", "runs"), ("hooks", "data"), ("config", "guidance"), ("config", "verify")),
+    # An export checks the tokenizer as the doctor does, and that an evaluation is of the exported model.
+    *(("export", "doctor"), ("export", "evaluate")),
+}
 # Any room may import them, and they import no room.
 UTILITIES = {"console", "files", "paths", "hub", "cpu"}
 # Rooms that can be imported without what follows.
-LIGHT = {"guidance", "store", "verify", "config", "objectives", "runs", "data", "replay", "report"}
+LIGHT = {"guidance", "store", "verify", "config", "objectives", "runs", "data", "replay", "report", "export"}
 HEAVY = {"verl", "torch", "tensordict", "transfer_queue", "vllm", "ray"}
 # Of the objectives' names these are words as well, of metrics for instance: they may be written, and not be compared.
 WORDS = {"accuracy", "truncation"}
