@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 TIMEOUT_S = 5.0
+_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def silence_of_the_hub() -> str | None:
@@ -17,6 +20,11 @@ def silence_of_the_hub() -> str | None:
     except httpx.TransportError as error:
         return str(error) or type(error).__name__
     return None
+
+
+def is_hub_name(name: str) -> bool:
+    """Whether a name can be a model's on the hub, owner/name; whether there is such a model is not asked."""
+    return _NAME.fullmatch(name) is not None
 
 
 def why_out_of_reach(model: str) -> str | None:

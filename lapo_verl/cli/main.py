@@ -231,6 +231,35 @@ def evaluate_models(
 
 
 @app.command()
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="A run (its newest checkpoint), global_step_N, a model folder.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="lapo.guidance.KEY=VALUE, where the checkpoint notes no sentence.")
+    ] = None,
+    evaluation: Annotated[
+        Path | None, typer.Option("--eval", help="A folder of lapo eval, whose results the model card shows.")
+    ] = None,
+    base_model: Annotated[str | None, typer.Option(help="owner/name, where the checkpoint does not note it.")] = None,
+    keep_adapter: Annotated[bool, typer.Option("--keep-adapter", help="Of LoRA: write the adapter alone.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
+) -> None:
+    """A checkpoint as a folder for vllm serve, transformers and hf upload, with a budget on request.
+
+    Its chat template is the model's own, and takes token_budget as well.
+
+    Example: lapo export runs/internalization -o my-model --eval runs/eval
+    """
+    from lapo_verl.export.export import Request
+    from lapo_verl.export.export import export as write_export
+
+    with errors_in_one_line():
+        request = Request(checkpoint, output, evaluation, base_model, keep_adapter, force, tuple(overrides or ()))
+        written = write_export(request, typer.echo)
+    typer.echo(f"{written}: vllm serve {written}")
+
+
+@app.command()
 def replay(
     source: Annotated[
         Path, typer.Argument(help="A length store, verl's rollout or validation dumps (folder or .jsonl), or samples.")

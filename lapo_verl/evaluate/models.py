@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from lapo_verl.evaluate.settings import EvalError, check_name
-from lapo_verl.hub import why_out_of_reach
+from lapo_verl.hub import is_hub_name, why_out_of_reach
 from lapo_verl.runs.checkpoints import WEIGHTS, checkpoints_of, model_in, why_no_model
 from lapo_verl.runs.prompt_note import PromptNote, PromptNoteError, read_note
 
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 # Everything of a Hugging Face folder that the model's answers follow from.
 _READ = (*WEIGHTS, ".json", ".jinja", ".model", ".txt")
 _CHUNK = 1 << 24
@@ -50,7 +48,7 @@ def resolve_model(name: str, given: str | Path) -> Model:
     check_name("model", name)
     folder = Path(given).expanduser()
     if not folder.is_dir():
-        if isinstance(given, str) and _HUB_NAME.fullmatch(given) and not folder.exists():
+        if isinstance(given, str) and is_hub_name(given) and not folder.exists():
             return Model(name, given, f"{_ON_THE_HUB}{given}")
         raise EvalError(f"model {name}: {given}: no such folder (a model of the hub is named owner/name)")
     for candidate in (folder, *checkpoints_of(folder)):

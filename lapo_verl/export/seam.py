@@ -124,9 +124,10 @@ def check_same_ids(own: Chat, exported: Chat, guidance: GuidanceConfig) -> None:
             served = exported.ids(messages, **{ARGUMENT: budget})
             if trained != served:
                 raise ExportError(
-                    f"with {ARGUMENT}={budget} a server would not see the training's tokens: {_last_tokens(own, served)} for "
-                    f"{_last_tokens(own, trained)}. The tokenizer joins the sentence to the text before it; begin "
-                    "lapo.guidance.text with a line's end, or set lapo.guidance.place=outside, and train again"
+                    f"with {ARGUMENT}={budget} a server would not see the training's tokens: "
+                    f"{_last_tokens(own, served)} for {_last_tokens(own, trained)}. The tokenizer "
+                    "joins the sentence to the text before it; give lapo.guidance.text another beginning, or set "
+                    "lapo.guidance.place=outside, and train again"
                 )
 
 

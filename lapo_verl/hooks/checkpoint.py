@@ -1,6 +1,6 @@
 """verl's checkpoint hook, and its missing counterpart: the length store goes and comes with the checkpoints.
 
-A note of the prompt goes with them as well.
+Notes of the prompt and of the training go with them as well.
 
 verl calls ``on_save`` after a checkpoint is complete; it has no hook on load. The store is therefore put back by
 whoever opens it for writing, the replay buffer, which verl builds before it reads the first row.
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from omegaconf import DictConfig, OmegaConf
 from verl.trainer.ppo.checkpoint_callback import CheckpointCallback
 from verl.utils.checkpoint.checkpoint_manager import find_latest_ckpt_path
 
@@ -24,6 +25,7 @@ from lapo_verl.objectives import Objective
 from lapo_verl.runs.checkpoints import SNAPSHOT
 from lapo_verl.runs.prompt_note import PromptNote
 from lapo_verl.runs.starting_point import starting_point
+from lapo_verl.runs.training_note import KEYS, TrainingNote
 from lapo_verl.store import LengthStore, StoreDamagedError, StoreError
 
 # The step of the earlier run that this one began with, noted in its store; None where a store's file was named.
@@ -31,18 +33,20 @@ STARTING_STEP = "starting_step"
 logger = logging.getLogger(__name__)
 
 
-class NoteOfPrompt(CheckpointCallback):  # type: ignore[misc]
-    """Notes in each checkpoint's folder how problems became prompts, so that an evaluation asks the same way."""
+class NotesOfTraining(CheckpointCallback):  # type: ignore[misc]
+    """Notes in each checkpoint's folder how problems became prompts, for evaluations, and what the training was."""
 
     def on_save(
         self, trainer: Any, global_step: int, checkpoint_dir: str, async_save: bool = False, **kwargs: Any
     ) -> None:
         """Called by verl after a checkpoint."""
-        template = trainer.config.data.apply_chat_template_kwargs.get("chat_template")
-        PromptNote(str(trainer.config.lapo.prompt), template).write(Path(checkpoint_dir))
+        config, folder = trainer.config, Path(checkpoint_dir)
+        template = config.data.apply_chat_template_kwargs.get("chat_template")
+        PromptNote(str(config.lapo.prompt), template).write(folder)
+        _note_of(config).write(folder)
 
 
-class StoreSnapshot(NoteOfPrompt):
+class StoreSnapshot(NotesOfTraining):
     """Writes a snapshot of the store into each checkpoint's folder; the store's own file is whole as well then."""
 
     def on_save(
@@ -53,6 +57,16 @@ class StoreSnapshot(NoteOfPrompt):
         store: LengthStore = trainer.replay_buffer.store
         store.snapshot(Path(checkpoint_dir) / SNAPSHOT)
         store.make_whole()
+
+
+def _note_of(config: DictConfig) -> TrainingNote:
+    lapo, files = LapoConfig.parse(config.lapo), config.data.train_files
+    return TrainingNote(
+        model=str(config.actor_rollout_ref.model.path),
+        data=tuple(Path(str(file)).name for file in ([files] if isinstance(files, str) else files)),
+        guidance=lapo.guidance if lapo.objective.names_budget else None,
+        keys={key: OmegaConf.select(config, key) for key in KEYS},
+    )
 
 
 @dataclass(frozen=True)

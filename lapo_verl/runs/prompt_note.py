@@ -38,11 +38,16 @@ def read_note(weights: Path) -> PromptNote | None:
     Raises:
         PromptNoteError: there is a note, and it cannot be read.
     """
-    for folder in (weights, *weights.parents[:2]):
-        path = folder / FILE
-        if path.is_file():
-            try:
-                return PromptNote(**json.loads(path.read_text(encoding="utf-8")))
-            except (ValueError, TypeError) as error:
-                raise PromptNoteError(f"{path}: cannot be read ({error}); copy it again, or remove it") from error
-    return None
+    path = note_beside(weights, FILE)
+    if path is None:
+        return None
+    try:
+        return PromptNote(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise PromptNoteError(f"{path}: cannot be read ({error}); copy it again, or remove it") from error
+
+
+def note_beside(weights: Path, file: str) -> Path | None:
+    """The file of this name in the checkpoint that a folder of weights is part of, or is; None where it has none."""
+    places = (folder / file for folder in (weights, *weights.parents[:2]))
+    return next((path for path in places if path.is_file()), None)

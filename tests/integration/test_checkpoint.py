@@ -10,10 +10,12 @@ import pytest
 from omegaconf import OmegaConf
 
 from lapo_verl.config import LapoConfig
+from lapo_verl.guidance.config import GuidanceConfig
 from lapo_verl.hooks.checkpoint import STARTING_STEP, Checkpoint, StoreSnapshot, open_store, resume_point, trains
 from lapo_verl.objectives import objective
 from lapo_verl.runs.checkpoints import SNAPSHOT
 from lapo_verl.runs.prompt_note import PromptNote, read_note
+from lapo_verl.runs.training_note import KEYS, TrainingNote, read_training_note
 from lapo_verl.store import GroupRecord, LengthStore, StoreError
 
 FIRST_SCHEMA = Path(__file__).parents[1] / "unit" / "store" / "first_schema" / "lapo_store.sqlite"
@@ -43,8 +45,23 @@ def checkpoint(folder: Path, step: int) -> Checkpoint:
     return Checkpoint(place, step)
 
 
-def save(store: LengthStore, place: Checkpoint) -> None:
-    config = OmegaConf.create({"lapo": {"prompt": "paper"}, "data": {"apply_chat_template_kwargs": TEMPLATE}})
+def save(store: LengthStore, place: Checkpoint, objective_name: str = "discovery") -> None:
+    config = OmegaConf.create(
+        {
+            "lapo": {
+                "prompt": "paper",
+                "prompt_templates": {"paper": "x"},
+                "objective": {"name": objective_name},
+                "guidance": {"rounding": 10},
+            },
+            "data": {
+                "apply_chat_template_kwargs": TEMPLATE,
+                "train_files": ["/data/math.parquet", "gsm8k.parquet"],
+                "train_batch_size": 8,
+            },
+            "actor_rollout_ref": {"model": {"path": "owner/model"}},
+        }
+    )
     trainer = SimpleNamespace(replay_buffer=SimpleNamespace(store=store), config=config)
     StoreSnapshot().on_save(trainer, place.step, str(place.folder), async_save=False)
 
@@ -97,6 +114,22 @@ def test_a_checkpoint_notes_the_prompt(tmp_path: Path) -> None:
         place = checkpoint(tmp_path, 1)
         save(store, place)
     assert read_note(place.folder / "actor" / "huggingface") == PromptNote("paper", TEMPLATE["chat_template"])
+
+
+@pytest.mark.parametrize(("name", "guidance"), [("discovery", None), ("internalization", GuidanceConfig(rounding=10))])
+def test_a_checkpoint_notes_what_it_was_trained_with(
+    name: str, guidance: GuidanceConfig | None, tmp_path: Path
+) -> None:
+    with open_store(settings(tmp_path), None) as store:
+        place = checkpoint(tmp_path, 1)
+        save(store, place, name)
+    note = read_training_note(place.folder / "actor" / "huggingface")
+    assert note == TrainingNote(
+        "owner/model",
+        ("math.parquet", "gsm8k.parquet"),
+        guidance,
+        {**dict.fromkeys(KEYS), "data.train_batch_size": 8},
+    )
 
 
 def test_after_a_checkpoint_the_stores_file_can_be_copied_alone(tmp_path: Path) -> None:
