@@ -77,14 +77,15 @@ class Step:
                 ordered[position] = value
         return ordered
 
-    def records(self) -> list[GroupRecord]:
-        """What the store keeps of each group."""
+    def records(self, filtered: bool = False) -> list[GroupRecord]:
+        """What the store keeps of each group; ``filtered`` where verl dropped them before the training."""
         return [
             GroupRecord(
                 problem_id=first.problem_id,
                 lengths=tuple(self.rollouts[position].tokens for position in positions),
                 correct=tuple(self.rollouts[position].correct for position in positions),
                 prompt_budget=first.prompt_budget,
+                filtered=filtered,
             )
             for first, positions in zip(self.first, self._members, strict=True)
         ]

@@ -116,9 +116,9 @@ def read_source(path: Path, of: str | None = None, run: str | None = None, store
 
 def _read_store(path: Path, of: str | None, run: str | None) -> Source:
     with LengthStore.open(path, read_only=True) as store:
-        noted = store.runs()
+        noted, totals = store.runs(), store.totals()
         visits = reading.visits_of(
-            progress(store.records(), "reading the store", store.totals()["visits"]),
+            progress(store.records(), "reading the store", totals["visits"]),
             [each.name for each in noted],
         )
     if not len(visits.run):
@@ -132,6 +132,11 @@ def _read_store(path: Path, of: str | None, run: str | None) -> Source:
         for each in noted
         if run is None and each.objective.keys() != objectives[each.name].config().keys()
     ]
+    if totals["filtered"]:
+        notes.append(
+            f"{totals['filtered']:,} of {totals['visits']:,} groups were filtered: their run was not trained on them. "
+            "They are replayed like all others"
+        )
     objectives = _changed(objectives, run)
     limits = [(each.settings.get("response_limit"), each.settings.get("guidance_rounding")) for each in noted]
     runs = [RecordedRun(*own, *numbers) for own, numbers in zip(objectives.items(), limits, strict=True)]
@@ -330,7 +335,9 @@ def write_store(source: Path, target: Path, objectives: Mapping[str, Objective])
             records = progress(opened.records(), f"writing {target.name}", opened.totals()["visits"])
             for (run, step), visits in groupby(records, key=lambda record: (record.run, record.step)):
                 if run in objectives:
-                    groups = [GroupRecord(v.problem_id, v.lengths, v.correct, v.prompt_budget) for v in visits]
+                    groups = [
+                        GroupRecord(v.problem_id, v.lengths, v.correct, v.prompt_budget, v.filtered) for v in visits
+                    ]
                     store.record_step(run, step, groups, objectives[run])
             store.snapshot(target)
             return int(store.totals()["visits"])

@@ -29,6 +29,7 @@ SCHEMA = pa.schema(
         ("correct", pa.list_(pa.bool_())),
         ("prompt_budget", pa.float64()),
         ("target", pa.float64()),
+        ("filtered", pa.bool_()),
     ]
 )
 
@@ -86,7 +87,7 @@ def adherence(store: LengthStore) -> Adherence:
 def tables(totals: dict[str, Any], changed: list[dict[str, Any]]) -> Iterator[Table]:
     """``LengthStore.totals`` and ``most_changed`` for the terminal."""
     overview = Table("length store", "", show_header=True)
-    for key in ("problems", "solved", "unsolved", "visits"):
+    for key in ("problems", "solved", "unsolved", "visits", "filtered"):
         overview.add_row(key, f"{totals[key]:,}")
     for run, steps in totals["steps"].items():
         overview.add_row(f"steps of {run}", f"{steps:,}")

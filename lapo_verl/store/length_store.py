@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from lapo_verl.objectives import Memory, Objective
-from lapo_verl.store import runs, schema, snapshot, steps, whole
+from lapo_verl.store import runs, schema, second_schema, snapshot, steps, whole
 from lapo_verl.store.errors import StoreDamagedError, StoreError, explained
 from lapo_verl.store.lock import WriterLock
 from lapo_verl.store.records import GroupRecord, Record, lengths_of_correct, unpack
@@ -30,8 +30,8 @@ WRITES_A_FOLD = 8
 
 # A run that is missing is found out when the row is read.
 _RECORDS = (
-    "SELECT record, problem_id, name, step, n, lengths, correct, prompt_budget, target"
-    " FROM records r LEFT JOIN runs ON runs.run = r.run"
+    "SELECT record, problem_id, name, step, n, lengths, correct, prompt_budget, target, f.record IS NOT NULL"
+    " FROM records r LEFT JOIN runs ON runs.run = r.run LEFT JOIN filtered_records f USING (record)"
 )
 
 _CHECKSUMS = "SELECT record, checksum FROM records WHERE record > ? ORDER BY record LIMIT 10000"
@@ -51,8 +51,8 @@ class LengthStore:
     ``snapshot``. After ``make_whole`` and ``close`` the file is whole by itself; a copy that lacks its ``-wal``
     is refused when it is opened.
 
-    A store of the first schema, which has no lengths of wrong rollouts, is read as if it were one of today's. A writer
-    carries it over, and the old file stays beside it as ``<name>.v1``.
+    A store of an earlier schema is read as if it were one of today's, and a writer carries it over. Of the first one,
+    which has no lengths of wrong rollouts, the old file stays beside it as ``<name>.v1``.
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection, lock: WriterLock | None) -> None:
@@ -296,14 +296,16 @@ class LengthStore:
         training.
 
         Returns:
-            ``problems``, ``solved`` (with a target), ``unsolved``, ``visits`` (records), ``steps`` ({run: number of
-            steps}) and ``budget_percentiles`` of the targets ({percentile: tokens}, empty where there is none).
+            ``problems``, ``solved`` (with a target), ``unsolved``, ``visits`` (records), ``filtered`` (those of them
+            that the trainer dropped), ``steps`` ({run: number of steps}) and
+            ``budget_percentiles`` of the targets ({percentile: tokens}, empty where there is none).
         """
         with self._reading() as connection:
             connection.execute("BEGIN")  # all of it as of one moment
             try:
                 (problems,) = connection.execute("SELECT count(*) FROM problems").fetchone()
                 (visits,) = connection.execute("SELECT coalesce(max(record), 0) FROM records").fetchone()
+                (filtered,) = connection.execute("SELECT count(*) FROM filtered_records").fetchone()
                 counts = {run.name: run.steps for run in self.runs()}
                 targets = np.fromiter(
                     (
@@ -320,6 +322,7 @@ class LengthStore:
             "solved": int(targets.size),
             "unsolved": problems - int(targets.size),
             "visits": visits,
+            "filtered": filtered,
             "steps": counts,
             "budget_percentiles": dict(zip(BUDGET_PERCENTILES, percentiles, strict=False)),
         }
@@ -480,6 +483,9 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
                 connection.execute("PRAGMA synchronous = FULL")  # a commit is on the disk when it returns
                 connection.execute("PRAGMA wal_autocheckpoint = 0")
                 whole.repair(connection)
+                second_schema.carry_over(connection)
+            else:
+                second_schema.read(connection)
         except BaseException:
             connection.close()
             raise
@@ -512,11 +518,12 @@ def _forget_records(connection: sqlite3.Connection, first: int) -> int:
             (first, first),
         ),
     )
+    connection.execute("DELETE FROM filtered_records WHERE record >= ?", (first,))
     return connection.execute("DELETE FROM records WHERE record >= ?", (first,)).rowcount
 
 
 def _record(row: tuple[Any, ...]) -> Record:
-    _, problem_id, run, step, n, lengths, correct, prompt_budget, target = row
+    _, problem_id, run, step, n, lengths, correct, prompt_budget, target, filtered = row
     if run is None:
         raise StoreDamagedError(f"problem {problem_id!r} has a record of a run that is not in the store")
-    return Record(problem_id, run, step, *unpack(n, lengths, correct), prompt_budget, target)
+    return Record(problem_id, run, step, *unpack(n, lengths, correct), prompt_budget, target, bool(filtered))

@@ -25,6 +25,7 @@ class GroupRecord:
             store of the first schema.
         correct: whether each rollout is correct.
         prompt_budget: the number of tokens that their prompt named; None where it named none.
+        filtered: whether the trainer dropped the group, so that the model was not trained on it.
 
     Raises:
         ValueError: a value is out of range; the message names it.
@@ -34,10 +35,11 @@ class GroupRecord:
     lengths: tuple[int | None, ...]
     correct: tuple[bool, ...]
     prompt_budget: float | None = None
+    filtered: bool = False
 
     def __post_init__(self) -> None:
         check_text("problem_id", self.problem_id)
-        correct = tuple(map(_flag, self.correct))
+        correct = tuple(_flag("correct", value) for value in self.correct)
         lengths = tuple(None if length is None else _length(length) for length in self.lengths)
         if not lengths:
             raise ValueError("lengths must be those of at least 1 rollout, got none")
@@ -54,11 +56,12 @@ class GroupRecord:
         object.__setattr__(self, "lengths", lengths)
         object.__setattr__(self, "correct", correct)
         object.__setattr__(self, "prompt_budget", budget)
+        object.__setattr__(self, "filtered", _flag("filtered", self.filtered))
 
 
 @dataclass(frozen=True)
 class Record:
-    """One visit of a problem, as the store keeps it; lengths and numbers of tokens as in ``GroupRecord``.
+    """One visit of a problem, as the store keeps it; lengths, numbers of tokens and marks as in ``GroupRecord``.
 
     ``target`` is the problem's after this visit, made of all its rollouts in this step so far; None for none.
     """
@@ -70,6 +73,7 @@ class Record:
     correct: tuple[bool, ...]
     prompt_budget: float | None
     target: float | None
+    filtered: bool = False
 
     @property
     def n(self) -> int:
@@ -128,9 +132,9 @@ def _is_plain(text: str) -> bool:
     return "\0" not in text and (text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text))
 
 
-def _flag(value: bool) -> bool:
+def _flag(name: str, value: bool) -> bool:
     if not isinstance(value, bool | np.bool_):
-        raise ValueError(f"correct must be true or false for each rollout, got {value!r}")
+        raise ValueError(f"{name} must be true or false, got {value!r}")
     return bool(value)
 
 

@@ -16,9 +16,12 @@ from typing import Any
 from lapo_verl.store.errors import RESTORE, StoreDamagedError
 
 APPLICATION_ID = 0x4C41504F  # "LAPO"
-FIRST_VERSION, VERSION = 1, 2  # the first is read and carried over, see ``first_schema``
+# Earlier ones are read and carried over, see ``first_schema`` and ``second_schema``.
+FIRST_VERSION, SECOND_VERSION, VERSION = 1, 2, 3
 WHOLE = "file.whole"  # the key in meta of a mark that is no fact about the training, see ``whole``
 
+# The records that the trainer dropped.
+FILTERED_RECORDS = "CREATE TABLE filtered_records (record INTEGER PRIMARY KEY, checksum INTEGER NOT NULL)"
 # checksum: of the row's other columns, since SQLite does not notice a bit that flips inside a value.
 _TABLES = (
     # The trainings, in their order; objective and settings are JSON objects.
@@ -50,6 +53,7 @@ _TABLES = (
         previous INTEGER,
         checksum INTEGER NOT NULL
     )""",
+    FILTERED_RECORDS,
     # memory: the objective's memory of the whole run after the step, a JSON object; NULL for none.
     """CREATE TABLE steps (
         run INTEGER NOT NULL,
@@ -94,8 +98,10 @@ def check(connection: sqlite3.Connection, path: Path) -> None:
     # step.
     for table in ("problems", "records", "steps", "meta"):
         connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()
-    if version(connection) == VERSION:
+    if version(connection) > FIRST_VERSION:
         connection.execute("SELECT 1 FROM runs LIMIT 1").fetchone()
+    if version(connection) == VERSION:
+        connection.execute("SELECT 1 FROM filtered_records LIMIT 1").fetchone()
 
 
 def check_pages(connection: sqlite3.Connection, path: Path) -> None:
@@ -107,12 +113,17 @@ def check_pages(connection: sqlite3.Connection, path: Path) -> None:
 
 def check_rows(connection: sqlite3.Connection, path: Path) -> None:
     """StoreDamagedError where a row is not what was written, or does not match the others; reads all of them."""
-    for table, key in (("records", 1), ("runs", 1), ("steps", 2)):
+    for table, key in (("records", 1), ("runs", 1), ("steps", 2), ("filtered_records", 1)):
         for *row, noted in connection.execute(f"SELECT * FROM {table}"):
             check_row(table, tuple(row), noted, path, key)
     (count, last) = connection.execute("SELECT count(*), coalesce(max(record), 0) FROM records").fetchone()
     if count != last:
         raise StoreDamagedError(f"{path}: damaged (it has {count} of {last} records). {RESTORE}")
+    (marks,) = connection.execute(
+        "SELECT count(*) FROM filtered_records WHERE record NOT IN (SELECT record FROM records)"
+    ).fetchone()
+    if marks:
+        raise StoreDamagedError(f"{path}: damaged (records that are not there are marked as filtered). {RESTORE}")
     (problems, strays) = connection.execute(
         "SELECT count(*), sum(r.problem_id IS NOT p.problem_id OR r.target IS NOT p.target)"
         " FROM problems p LEFT JOIN records r ON r.record = p.last_record"

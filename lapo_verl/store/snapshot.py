@@ -1,6 +1,6 @@
 """Copies of a store: made while it is written to, checked, and put in place atomically.
 
-A copy is of today's schema, also where the store is of the first one. Only what ``carry_over`` keeps stays as it is.
+A copy is of today's schema, also where the store is of an earlier one. Only what ``carry_over`` keeps stays as it is.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lapo_verl.store import first_schema, schema, whole
+from lapo_verl.store import first_schema, schema, second_schema, whole
 from lapo_verl.store.errors import StoreDamagedError, StoreError, explained
 from lapo_verl.store.lock import WriterLock
 
@@ -148,7 +148,8 @@ def _check(file: Path, path: Path) -> None:
             schema.check(connection, path)
             whole.check(connection, path)
             schema.check_pages(connection, path)
-            if schema.version(connection) == schema.VERSION:
+            if schema.version(connection) > schema.FIRST_VERSION:
+                second_schema.read(connection)
                 schema.check_rows(connection, path)
                 return
             carried = read_first_schema(connection, path)
@@ -174,6 +175,7 @@ def _copy(source: Path, target: Path, named: Path, as_it_is: bool = False) -> No
                 else:
                     # One step of the backup, so one read transaction: what is committed meanwhile is not in it.
                     reader.backup(writer)
+                    second_schema.carry_over(writer)
                 # Without the -wal of its own, so that the copy is one file and can be read from a read-only
                 # folder.
                 writer.execute("PRAGMA journal_mode = DELETE")

@@ -169,6 +169,10 @@ def _insert(
         for number, (group, target, earlier) in enumerate(zip(groups, targets, previous, strict=True), start=first)
     ]
     connection.executemany(f"INSERT INTO records VALUES ({', '.join('?' * 11)})", rows)
+    connection.executemany(
+        "INSERT INTO filtered_records VALUES (?, ?)",
+        [schema.checked(number) for number, group in enumerate(groups, start=first) if group.filtered],
+    )
 
 
 def _or_none(target: float) -> float | None:

@@ -21,7 +21,7 @@ from lapo_verl.objectives.base import Floats
 from lapo_verl.store import GroupRecord, LengthStore, Record, StoreDamagedError, StoreError, check_scope
 from lapo_verl.store.records import pack_correct, pack_lengths, unpack
 
-TABLES = ("runs", "problems", "records", "steps", "meta")
+TABLES = ("runs", "problems", "records", "filtered_records", "steps", "meta")
 STATISTICS = {"median": np.median, "mean": np.mean, "minimum": np.min}
 
 
@@ -45,7 +45,8 @@ def rollouts(draw: st.DrawFn) -> GroupRecord:
     correct = draw(st.lists(st.booleans(), min_size=1, max_size=9))
     lengths = draw(st.lists(st.integers(0, 4096) | st.just(2**16), min_size=len(correct), max_size=len(correct)))
     name = draw(st.sampled_from(["p1", "p2", "p3", "p4", "日本 'x\""]))
-    return GroupRecord(name, tuple(lengths), tuple(correct), draw(st.none() | st.floats(0, 4096)))
+    budget = draw(st.none() | st.floats(0, 4096))
+    return GroupRecord(name, tuple(lengths), tuple(correct), budget, filtered=draw(st.booleans()))
 
 
 groups = rollouts()
@@ -170,13 +171,15 @@ def test_what_is_read_is_what_a_plain_dictionary_says(memory: Path, calls: list[
         assert store.lengths_of_target([*targets, "unknown"]) == {**expected, "unknown": None}
         assert store.known([*targets, "unknown"]) == set(targets)
         recorded = [
-            (r.run, r.step, GroupRecord(r.problem_id, r.lengths, r.correct, r.prompt_budget)) for r in store.records()
+            (r.run, r.step, GroupRecord(r.problem_id, r.lengths, r.correct, r.prompt_budget, r.filtered))
+            for r in store.records()
         ]
         assert recorded == visits
         for name in targets:
             assert store.history(name) == [r for r in store.records() if r.problem_id == name]
         totals = store.totals()
         assert (totals["problems"], totals["visits"]) == (len(targets), len(visits))
+        assert totals["filtered"] == sum(group.filtered for _, _, group in visits)
         assert totals["solved"] == sum(target is not None for target in targets.values())
         assert [run.name for run in store.runs()] == sorted({call[0] for call in calls})
         for run in store.runs():
@@ -211,6 +214,7 @@ def test_one_training_by_hand(tmp_path: Path) -> None:
             "solved": 2,
             "unsolved": 0,
             "visits": 4,
+            "filtered": 0,
             "steps": {"discovery": 1, "internalization": 1},
             "budget_percentiles": {0: 100.0, 10: 110.0, 25: 125.0, 50: 150.0, 75: 175.0, 90: 190.0, 100: 200.0},
         }
@@ -228,6 +232,22 @@ def test_two_visits_in_a_step_are_two_records_and_one_target(tmp_path: Path) -> 
         assert store.record_step("discovery", 1, [visit("a", 2, ())], DISCOVERY) == {"a": 200.0}
         assert store.lengths_of_target(["a"]) == {"a": (100, 200, 600)}
         assert store.rewind("discovery", 0) == 4
+
+
+def test_a_group_that_was_dropped_is_a_visit_as_any_other(tmp_path: Path) -> None:
+    with LengthStore.open(tmp_path / "store") as store:
+        dropped, trained = [dataclasses.replace(visit("a", 2, (90, 110)), filtered=mark) for mark in (True, False)]
+        assert store.record_step("discovery", 1, [dropped], DISCOVERY) == {"a": 100.0}
+        store.record_step("discovery", 2, [trained], DISCOVERY)
+        assert [record.filtered for record in store.history("a")] == [True, False]
+        assert store.lengths_of_target(["a"]) == {"a": (90, 110)}
+        store.snapshot(tmp_path / "copy")
+        store.rewind("discovery", 0)
+        # The number of a record that is forgotten is given again, and its mark is not.
+        store.record_step("discovery", 1, [trained], DISCOVERY)
+        assert [record.filtered for record in store.records()] == [False]
+    with LengthStore.open(tmp_path / "copy", read_only=True) as copy:
+        assert [record.filtered for record in copy.records()] == [True, False]
 
 
 def test_the_memory_counts_each_visit_once(tmp_path: Path) -> None:
@@ -430,6 +450,7 @@ def test_a_call_that_raises_changes_nothing(tmp_path: Path) -> None:
         (("a", (1,), (1,)), "correct must be true or false"),
         (("a", (1,), (True,), -1.0), "prompt_budget"),
         (("a", (1,), (True,), float("nan")), "prompt_budget"),
+        (("a", (1,), (True,), None, 1), "filtered must be true or false"),
     ],
 )
 def test_a_group_that_cannot_be_is_refused_by_name(values: Any, named: str) -> None:
