@@ -22,9 +22,8 @@ EXTENSION_POINTS = (
     "trainer.checkpoint_callback_class",
     "trainer.v1.sampler.custom_sampler.",
 )
-OWN_SAMPLER = (
-    "only verl's own replay buffer reads it, and LAPO's is in that one's place: it would do nothing. Leave it out"
-)
+# What groups can be filtered by: the reward, and the numbers that LAPO's reward manager notes of each rollout.
+GROUP_METRICS = ("reward", "acc", "tokens", "think_tokens", "truncated", "verify_timed_out")
 
 
 @dataclass(frozen=True)
@@ -52,14 +51,18 @@ def has_hooks(config: DictConfig) -> bool:
     return "lapo" in config.data
 
 
-def _under_hooks(value: Any, config: DictConfig, settings: LapoConfig) -> bool:
-    return has_hooks(config)
-
-
 # verl 0.9.1. A value of null or false counts as not set.
 TRAPS = (
-    Trap("algorithm.filter_groups.enable", _under_hooks, OWN_SAMPLER),
-    Trap("trainer.v1.sampler.sync_refill_failed_groups", _under_hooks, OWN_SAMPLER),
+    Trap(
+        "algorithm.filter_groups.enable",
+        lambda value, config, settings: config.algorithm.filter_groups.metric not in GROUP_METRICS,
+        f"verl would find no value of algorithm.filter_groups.metric. Set it to one of {', '.join(GROUP_METRICS)}",
+    ),
+    Trap(
+        "algorithm.filter_groups.max_num_gen_batches",
+        lambda value, config, settings: value > 0 and not has_hooks(config),
+        "verl's own replay buffer does not read it, only LAPO's does. Leave it out",
+    ),
     Trap(
         "reward.custom_reward_function.path",
         lambda value, config, settings: settings.verifier != "custom",

@@ -2,6 +2,8 @@
 
 The only change to verl's buffers is what ``sample`` does with a training batch: read the rollouts once, compute the
 objective's rewards, commit the step to the store in one transaction, write ``rm_scores`` back once, return metrics.
+Which groups are dropped and replaced is verl's to decide (``algorithm.filter_groups``); it judges them by the
+objective's whole reward, and a group that it drops is recorded as well, marked as filtered.
 """
 
 from __future__ import annotations
@@ -14,18 +16,40 @@ import torch
 import transfer_queue as tq
 from tensordict import NonTensorStack, TensorDict
 from transfer_queue import KVBatchMeta
-from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer, ReplayBufferAsync
+from verl.trainer.ppo.v1.replay_buffer import FILTER_GROUPS_REWARD_METRIC, ReplayBuffer, ReplayBufferAsync
 
 from lapo_verl.config import LapoConfig
 from lapo_verl.hooks.checkpoint import open_store, resume_point, trains
+from lapo_verl.hooks.dynamic_sampling import buffer_arguments, check_progress
 from lapo_verl.hooks.step import Rollout, Step, step_metrics
 from lapo_verl.hooks.tokenizer_check import check_tokenizer
-from lapo_verl.objectives import checked_rewards, float32_scores
-from lapo_verl.store import LengthStore, check_scope
+from lapo_verl.objectives import Memory, checked_rewards, float32_scores
+from lapo_verl.objectives.lengths import Floats
+from lapo_verl.store import GroupRecord, LengthStore, check_scope
 
 FIELDS = ["response_mask", "extra_fields", "lapo"]
 # Between two looks at the rollout queue. verl's own 2 s cost more than a whole step of a small model.
 POLL_SECONDS = 0.1
+
+
+class _Sampled:
+    """Outputs of whole groups in the queue, read once.
+
+    Attributes:
+        step: their groups; of each session the last output counts.
+    """
+
+    def __init__(self, partition_id: str, keys: list[str], scope: str, response_limit: int) -> None:
+        data = tq.kv_batch_get(keys=keys, partition_id=partition_id, select_fields=FIELDS)
+        rollouts, self._masks = _rollouts(keys, data, scope)
+        self._partition_id, self._keys, self._final_keys = partition_id, keys, final_outputs(keys)
+        self.step = Step([rollouts[key] for key in self._final_keys], response_limit)
+
+    def write(self, rewards: Floats) -> None:
+        """Writes rewards of shape (M, N) into ``rm_scores``, as float32."""
+        scores = self.step.by_rollout(float32_scores(rewards))
+        by_session = dict(zip(map(session_of, self._final_keys), scores, strict=True))
+        _write_rewards(self._partition_id, self._keys, self._masks, by_session)
 
 
 class _LapoSampling:
@@ -38,11 +62,21 @@ class _LapoSampling:
     config: LapoConfig
     response_limit: int
     poll_interval: float
+    # Of verl's buffers.
+    sampler_kwargs: Any
+    filter_groups_metric: str | None
+    partitions: dict[str, dict[str, dict[str, Any]]]
+    finished_keys: dict[str, set[str]]
+    _dapo_classification_cache: dict[str, dict[str, float | None]]
 
     def __init__(self, *args: Any, sampler_kwargs: Any, **kwargs: Any) -> None:
         self.config = LapoConfig.parse(sampler_kwargs.lapo)
         self.response_limit = int(sampler_kwargs.response_limit)
-        super().__init__(*args, sampler_kwargs=sampler_kwargs, **kwargs)  # type: ignore[call-arg]
+        # Of the step that is sampled now: the groups that verl has dropped, and how many of them had no signal.
+        self._dropped: list[GroupRecord] = []
+        self._without_signal = 0
+        arguments = {**buffer_arguments(sampler_kwargs), **kwargs}
+        super().__init__(*args, sampler_kwargs=sampler_kwargs, **arguments)  # type: ignore[call-arg]
         if trains(sampler_kwargs.val_only, sampler_kwargs.val_before_train):
             self._open_store(sampler_kwargs)
 
@@ -71,6 +105,36 @@ class _LapoSampling:
         lapo_metrics["lapo/hook_seconds_total"] = time.perf_counter() - started
         return batch, {**metrics, **lapo_metrics}
 
+    def _dapo_filtered_keys(self, partition_id: str) -> Any:
+        """verl's groups to drop; with the metric ``reward``, by the objective's reward, which is put where verl looks.
+
+        Until then ``rm_scores`` has what the reward manager gave, correctness alone.
+        """
+        if self.filter_groups_metric == FILTER_GROUPS_REWARD_METRIC and partition_id != "val":
+            known = self._dapo_classification_cache[partition_id]
+            keys = self._outputs_of(partition_id, self.finished_keys[partition_id] - known.keys())
+            if keys:
+                sampled = self._read(partition_id, keys)
+                sampled.write(self._rewards(sampled.step, self._memory()))
+        return super()._dapo_filtered_keys(partition_id)  # type: ignore[misc]
+
+    def _evict_terminal_groups(self, global_steps: int, partition_id: str, eviction_reasons: Any) -> Any:
+        """verl's, which must not go on for ever without a word where no group has a signal."""
+        found = super()._evict_terminal_groups(global_steps, partition_id, eviction_reasons)  # type: ignore[misc]
+        before, self._without_signal = self._without_signal, self._without_signal + found[2]
+        check_progress(global_steps, before, self._without_signal, self.sampler_kwargs)
+        return found
+
+    def _clear_groups(self, partition_id: str, uids: set[str]) -> None:
+        """verl's end of a group that is not trained on: it was visited all the same, and is to be recorded."""
+        keys = self._outputs_of(partition_id, uids)
+        if keys:
+            self._dropped += self._read(partition_id, keys).step.records(filtered=True)
+        super()._clear_groups(partition_id, uids)  # type: ignore[misc]
+
+    def _outputs_of(self, partition_id: str, uids: set[str]) -> list[str]:
+        return [key for key in self.partitions[partition_id] if key.split("_")[0] in uids]
+
     def _wait_for_next_poll(self, partition_id: str, last_debug_time: float) -> float:
         """verl's wait, of ``POLL_SECONDS``.
 
@@ -85,18 +149,28 @@ class _LapoSampling:
             self.poll_interval = verls_own
 
     def _reward_and_record(self, step: int, batch: KVBatchMeta) -> dict[str, float]:
-        data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=FIELDS)
-        final_keys = final_outputs(batch.keys)
-        rollouts, masks = _rollouts(batch.keys, data, self.config.length.scope)
-        sampled = Step([rollouts[key] for key in final_keys], self.response_limit)
-        objective, run = self.config.objective, self.config.objective.name
-        memory, before = self.store.memory(run), self.store.budgets([first.problem_id for first in sampled.first])
+        sampled, dropped = self._read(batch.partition_id, batch.keys), self._dropped
+        records = [*dropped, *sampled.step.records()]
+        objective = self.config.objective
+        memory, before = self._memory(), self.store.budgets([record.problem_id for record in records])
         # Before anything is recorded: a reward that cannot be used ends the step, and the store is as it was.
-        rewards = checked_rewards(objective, sampled.groups, memory)
-        after = self.store.record_step(run, step, sampled.records(), objective)
-        scores = sampled.by_rollout(float32_scores(rewards))
-        _write_rewards(batch, masks, dict(zip(map(session_of, final_keys), scores, strict=True)))
-        return step_metrics(sampled, objective, rewards, memory, before, after)
+        rewards = self._rewards(sampled.step, memory)
+        after = self.store.record_step(objective.name, step, records, objective)
+        sampled.write(rewards)
+        self._dropped, self._without_signal = [], 0
+        if objective.keeps_memory:  # it has changed, and with it the rewards of the groups that wait
+            self._dapo_classification_cache.clear()
+        metrics = step_metrics(sampled.step, objective, rewards, memory, before, after)
+        return {**metrics, "lapo/filtered_groups_total": float(len(dropped))}
+
+    def _read(self, partition_id: str, keys: list[str]) -> _Sampled:
+        return _Sampled(partition_id, keys, self.config.length.scope, self.response_limit)
+
+    def _memory(self) -> Memory | None:
+        return self.store.memory(self.config.objective.name)
+
+    def _rewards(self, step: Step, memory: Memory | None) -> Floats:
+        return checked_rewards(self.config.objective, step.groups, memory)
 
 
 class LapoReplayBuffer(_LapoSampling, ReplayBuffer):  # type: ignore[misc]
@@ -173,14 +247,14 @@ def _count_generated(batch: KVBatchMeta) -> None:
         tq.kv_batch_put(keys=list(changed), partition_id=batch.partition_id, fields=extra_fields)
 
 
-def _write_rewards(batch: KVBatchMeta, masks: list[torch.Tensor], rewards: dict[str, float]) -> None:
+def _write_rewards(partition_id: str, keys: list[str], masks: list[torch.Tensor], rewards: dict[str, float]) -> None:
     """Write ``rm_scores`` back: the reward on each output's last token, as verl's agent loop does."""
     scores = []
-    for key, mask in zip(batch.keys, masks, strict=True):
+    for key, mask in zip(keys, masks, strict=True):
         score = torch.zeros(len(mask), dtype=torch.float32)
         score[-1] = rewards[session_of(key)]
         scores.append(score)
     fields = TensorDict(
         {"rm_scores": torch.nested.as_nested_tensor(scores, layout=torch.jagged)}, batch_size=len(scores)
     )
-    tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=fields)
+    tq.kv_batch_put(keys=keys, partition_id=partition_id, fields=fields)

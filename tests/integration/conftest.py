@@ -1,4 +1,45 @@
+from __future__ import annotations
+
 import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
 
 # verl chooses its platform once, when it is imported.
 os.environ["VERL_PLATFORM"] = "cpu"
+
+if TYPE_CHECKING:
+    from step_queue import Buffers, Queue
+
+
+@pytest.fixture
+def queue(monkeypatch: pytest.MonkeyPatch) -> Queue:
+    """verl's queue of rollouts, in the place of TransferQueue."""
+    import transfer_queue as tq
+    from step_queue import Queue
+
+    made = Queue()
+    for name in ("kv_list", "kv_batch_get", "kv_batch_put", "kv_clear"):
+        monkeypatch.setattr(tq, name, getattr(made, name))
+    return made
+
+
+@pytest.fixture(scope="session")
+def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model's folder without weights."""
+    from tiny_models import R1_DISTILL_QWEN
+
+    return R1_DISTILL_QWEN.save(tmp_path_factory.mktemp("tokenizer"), weights=False)
+
+
+@pytest.fixture
+def buffers(tmp_path: Path, tokenizer_folder: Path) -> Iterator[Buffers]:
+    """Makes replay buffers of one run, whose folder is ``tmp_path``."""
+    from step_queue import Buffers
+
+    made = Buffers(tmp_path, tokenizer_folder)
+    yield made
+    for buffer in made.made:
+        buffer.store.close()

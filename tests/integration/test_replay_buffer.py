@@ -10,128 +10,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
 import transfer_queue as tq
-from omegaconf import OmegaConf
-from tensordict import TensorDict
+from step_queue import LIMIT, Buffers, Queue, plain
 from verl.trainer.ppo.v1.trainer_separate_async import PPOTrainerSeparateAsync
 from verl.trainer.ppo.v1.utils import MetricsAggregator
-from verl.utils.tensordict_utils import list_of_dict_to_tensordict
 
 from lapo_verl.hooks import replay_buffer
-from lapo_verl.hooks.replay_buffer import LapoReplayBuffer, LapoReplayBufferAsync, build
 from lapo_verl.objectives import Groups, objective
 from lapo_verl.store import GroupRecord, LengthStore, StoreError
-from toy.tokenizer import build_tokenizer
 
 TOOL = 0  # in a response mask
-LIMIT = 4096  # tokens of a response
-
-
-class Queue:
-    """TransferQueue's functions that verl's buffers and LAPO's hook call, on dictionaries."""
-
-    def __init__(self) -> None:
-        self.tags: dict[str, dict[str, dict[str, Any]]] = {}
-        self.rows: dict[str, dict[str, Any]] = {}
-
-    def add(self, partition: str, problem: str, uid: str, responses: list[list[dict[str, Any]]]) -> None:
-        """A finished visit: for each session its outputs, each {mask, acc, and what else the reward manager says}."""
-        tags = self.tags.setdefault(partition, {})
-        tags[uid] = {"is_prompt": True, "status": "finished", "global_steps": 1}
-        for session, outputs in enumerate(responses):
-            info = {"truncated": 0.0, "verify_timed_out": 0.0, **outputs[-1]}
-            mask = info.pop("mask")
-            info = {"tokens": len(mask), "think_tokens": len(mask), **info}
-            for index, output in enumerate(outputs):
-                tags[f"{uid}_{session}_{index}"] = {"status": "success"}
-                self.rows[f"{uid}_{session}_{index}"] = {
-                    "response_mask": torch.tensor(output["mask"]),
-                    "extra_fields": {"reward_extra_info": dict(info), "turn_scores": []},
-                    "lapo": {"problem_id": problem, "target": None, "prompt_budget": None, "guided": False},
-                }
-
-    def kv_list(self) -> dict[str, dict[str, dict[str, Any]]]:
-        return self.tags
-
-    def kv_batch_get(self, keys: list[str], partition_id: str, select_fields: list[str]) -> TensorDict:
-        return list_of_dict_to_tensordict([{name: self.rows[key][name] for name in select_fields} for key in keys])
-
-    def kv_batch_put(self, keys: list[str], partition_id: str, fields: TensorDict) -> None:
-        for name, column in fields.items():
-            values = column.unbind() if isinstance(column, torch.Tensor) else column.tolist()
-            for key, value in zip(keys, values, strict=True):
-                self.rows[key][name] = value
-
-    def kv_clear(self, partition_id: str, keys: list[str]) -> None:
-        for key in keys:
-            del self.tags[partition_id][key]
-
-    def info(self, key: str) -> dict[str, Any]:
-        found: dict[str, Any] = self.rows[key]["extra_fields"]["reward_extra_info"]
-        return found
-
-
-@pytest.fixture
-def queue(monkeypatch: pytest.MonkeyPatch) -> Queue:
-    made = Queue()
-    for name in ("kv_list", "kv_batch_get", "kv_batch_put", "kv_clear"):
-        monkeypatch.setattr(tq, name, getattr(made, name))
-    return made
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model")
-    build_tokenizer().save_pretrained(folder)
-    return folder
-
-
-class Buffers:
-    """Makes buffers of one run's folder, and closes their stores."""
-
-    def __init__(self, folder: Path, model: Path) -> None:
-        self.folder, self.model = folder, model
-        self.made: list[LapoReplayBuffer | LapoReplayBufferAsync] = []
-
-    def __call__(
-        self, mode: str = "sync", val_only: bool = False, resume_mode: str = "auto", **lapo: Any
-    ) -> LapoReplayBuffer | LapoReplayBufferAsync:
-        sampler_kwargs = {
-            "lapo": {"objective": {"name": "discovery"}, "store": str(self.folder / "store.sqlite"), **lapo},
-            "response_limit": LIMIT,
-            "model_path": str(self.model),
-            "tokenizer_path": None,
-            "default_local_dir": str(self.folder),
-            "resume_mode": resume_mode,
-            "resume_from_path": None,
-            "val_only": val_only,
-            "val_before_train": True,
-        }
-        buffer = build(
-            mode,
-            trainer_config=OmegaConf.create({}),
-            max_off_policy_threshold=None,
-            max_off_policy_strategy="drop",
-            sampler_kwargs=OmegaConf.create(sampler_kwargs),
-            refill_fn=lambda count: None,
-        )
-        if not val_only:
-            self.made.append(buffer)
-        return buffer
-
-
-@pytest.fixture
-def buffers(tmp_path: Path, model: Path) -> Iterator[Buffers]:
-    made = Buffers(tmp_path, model)
-    yield made
-    for buffer in made.made:
-        buffer.store.close()
-
-
-def plain(length: int, correct: bool = True, **info: Any) -> list[dict[str, Any]]:
-    """A session of one output without tools."""
-    return [{"mask": [1] * length, "acc": float(correct), **info}]
 
 
 def lengths_of(store: LengthStore, problem: str) -> tuple[int, ...]:
@@ -350,7 +238,8 @@ def test_an_objective_with_a_fault_stops_the_step_and_the_store_is_as_before_it(
     with pytest.raises(ValueError, match=message):
         faulty.sample(2, "train", 2)
     assert state(faulty.store) == before
-    assert not [key for key, row in queue.rows.items() if "rm_scores" in row and not key.startswith("u_")]
+    # What the reward manager gave is still there.
+    assert [queue.reward(*session) for session in (("v", 0), ("v", 1), ("w", 0), ("w", 1))] == [1, 0, 1, 1]
 
 
 # --- the memory of a run ---

@@ -24,11 +24,10 @@ CONFIGS = ("lapo_discovery", "lapo_internalization", "length_control", "acc_only
 CHOICE = {"length_control": ["objective=kimi"]}
 # (key of the table, overrides that make the setting, a word of what to do)
 TRAPPED = [
-    ("algorithm.filter_groups.enable", ["algorithm.filter_groups.enable=true"], "Leave it out"),
     (
-        "trainer.v1.sampler.sync_refill_failed_groups",
-        ["trainer.v1.sampler.sync_refill_failed_groups=true"],
-        "Leave it out",
+        "algorithm.filter_groups.enable",
+        ["algorithm.filter_groups.enable=true", "algorithm.filter_groups.metric=seq_reward"],
+        "Set it to one of reward, acc",
     ),
     ("reward.custom_reward_function.path", ["reward.custom_reward_function.path=x.py"], "lapo.verifier=custom"),
     ("reward.sandbox_fusion.url", ["reward.sandbox_fusion.url=http://x"], "lapo.verifier=verl"),
@@ -54,6 +53,8 @@ TRAPPED = [
     ),
     ("actor_rollout_ref.rollout.load_format", ["actor_rollout_ref.model.lora_rank=8"], "load_format=safetensors"),
 ]
+# It does nothing without LAPO's hooks.
+BASELINES = "algorithm.filter_groups.max_num_gen_batches"
 
 
 composed = functools.cache(compose_config)  # composing takes seconds
@@ -76,6 +77,7 @@ def found(config: str, *overrides: str) -> list[Finding]:
 
 def test_every_entry_of_the_table_is_tried() -> None:
     tried = {key for key, _, _ in TRAPPED}
+    tried.add(BASELINES)
     assert all(any(key == trap.key or key.startswith(f"{trap.key}.") for key in tried) for trap in TRAPS)
 
 
@@ -84,6 +86,12 @@ def test_a_setting_that_does_nothing_is_named(key: str, overrides: list[str], re
     (finding,) = found("lapo_discovery", *overrides)
     assert finding.text.startswith(f"{key}=")
     assert remedy in finding.text
+
+
+def test_a_setting_that_does_nothing_in_the_baseline_is_named() -> None:
+    (finding,) = found("acc_only", f"{BASELINES}=3")
+    assert finding.text.startswith(f"{BASELINES}=3: verl's own replay buffer does not read it")
+    assert found("lapo_discovery", f"{BASELINES}=3") == []
 
 
 @pytest.mark.parametrize(
@@ -104,6 +112,8 @@ def test_a_setting_that_does_nothing_is_named(key: str, overrides: list[str], re
             ["actor_rollout_ref.actor.strategy=megatron", "actor_rollout_ref.actor.checkpoint.async_save=true"],
         ),
         ("acc_only", ["algorithm.filter_groups.enable=true"]),
+        ("lapo_discovery", ["algorithm.filter_groups.enable=true"]),
+        ("lapo_discovery", ["trainer.v1.sampler.sync_refill_failed_groups=true"]),
     ],
 )
 def test_a_setting_that_works_is_not(config: str, overrides: list[str]) -> None:
@@ -113,7 +123,7 @@ def test_a_setting_that_works_is_not(config: str, overrides: list[str]) -> None:
 def test_preflight_and_doctor_read_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     for check in (preflight.check_verl_settings, preflight.check_custom_code, preflight.check_ignored_keys):
         assert check in preflight.CHECKS
-    run = preflight.Run(with_overrides("lapo_discovery", "algorithm.filter_groups.enable=true"))
+    run = preflight.Run(with_overrides("lapo_discovery", "reward.reward_model.enable=true"))
     assert [finding.level for finding in preflight.check_verl_settings(run)] == ["error"]
 
 
