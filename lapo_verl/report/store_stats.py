@@ -61,7 +61,7 @@ class Adherence:
 
 
 def adherence(store: LengthStore) -> Adherence:
-    """Read off every record that names a budget; the metrics ``lapo/adherence_*`` say the same."""
+    """Read off every record that names a budget; the metrics ``lapo/adherence_*`` say the same of those trained on."""
     last = {run.name: run.last_step or 0 for run in store.runs()}
     run: str | None = None
     sums: dict[int, list[float]] = {}
