@@ -15,8 +15,8 @@ ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     # Ray gives an actor one OpenMP thread; training and generation take turns, so each may use every core.
     "OMP_NUM_THREADS": str(os.cpu_count() or 1),
-    # A waiting OpenMP thread sleeps. By default it spins, and with more processes than cores the spinning threads of one
-    # take the processor from those of the other: generation took five times as long.
+    # A waiting OpenMP thread sleeps. By default it spins, and with more processes than cores the spinning threads of
+    # one take the processor from those of the other: generation took five times as long.
     "OMP_WAIT_POLICY": "PASSIVE",
     # Ray lets its workers give way to every other process of the machine (nice 15); all of the training is in them.
     "RAY_worker_niceness": "0",
