@@ -38,7 +38,7 @@ from lapo_verl.store import LengthStore
 GROUPS, ROLLOUTS, SHORTEST, LONGEST = 128, 8, 1200, 2400
 CORRECT = 0.6  # share of rollouts
 DISCOVERY, RESPONSE_LIMIT = objective("discovery"), 4096
-GOAL_STEP_MS, GOAL_RATIO, GOAL_GROWTH, GOAL_BYTES = 50.0, 160.0, 1.2, 64.0
+GOAL_STEP_MS, GOAL_RATIO, GOAL_GROWTH, GOAL_BYTES = 30.0, 160.0, 1.2, 64.0
 
 
 @dataclass
