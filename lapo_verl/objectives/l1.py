@@ -6,9 +6,10 @@
              max_code   r_i = c_i + (clip(alpha * (n - L_i), -1, 1) + 1) / 2    (code: half the slope; wrong ones too)
 
 Source: arXiv 2503.04697; code cmu-l3/l1 93dd330: exact, alpha 0.0003, low 100, high 4000. L1-Max goes on from the model
-of L1-Exact. The prompt names n: the paper says it in the user's turn ("Think for n tokens."). n follows from the visit
-alone, so a resumed run repeats it; it is never above the response limit. Departs: no sigmoid variants, no draws on a
-logarithmic scale. A length is the whole response's, as in the code. Degenerate cases: the prompt named no number: c_i.
+of L1-Exact. The user's turn names n, in the paper's words: "Think for n tokens.", with `guidance=l1_max` "Think for
+maximum n tokens.". n follows from problem and step alone, so a resumed run repeats it; it is never above the response
+limit. Departs: no sigmoid variants, no draws on a logarithmic scale. A length is the whole response's, as in the code.
+Degenerate cases: the prompt named no number: c_i.
 `max` never reads wrong rollouts' lengths, but an objective says once for all its modes whether it needs them.
 """
 

@@ -3,7 +3,8 @@
     reward   r_i = c_i * [L_i <= limit]
 
 Source: ThinkPrune, arXiv 2504.01296, code UCSB-NLP-Chang/ThinkPrune 0f7449b; DLER, arXiv 2510.15110, code NVlabs/DLER
-ea7d4f7, whose limit of 4,000 is the default. The prompt names the limit, as in ThinkPrune; DLER's names none.
+ea7d4f7, whose limit of 4,000 is the default. The prompt names the limit, as in ThinkPrune (there in the system prompt,
+here at the end of the user's turn); DLER's names none: `lapo.guidance.form=implicit`.
 ThinkPrune trains in stages of about 180 steps each: limit 4,000, then 3,000, then 2,000, each from the model before.
 Departs: both cut the rollout at the limit and judge what is there; here it runs on to data.max_response_length, and the
 whole response counts. Set that to the limit as well and the two are the same, at less cost. DLER's other parts are

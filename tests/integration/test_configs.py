@@ -149,6 +149,29 @@ def test_an_objective_brings_no_field_of_another(config: str, preset: str) -> No
     assert compose_config(config, arguments).lapo.objective == {"name": "hapo", "weight": 1.0}
 
 
+@pytest.mark.parametrize(
+    ("arguments", "mode", "place", "text"),
+    [
+        (["objective=l1"], "exact", "outside", " Think for {budget} tokens."),
+        (["objective=l1", "guidance=l1_max"], "max", "outside", " Think for maximum {budget} tokens."),
+        (["objective=truncation"], None, "outside", " Answer within {budget} tokens."),
+        (["objective=l1", "lapo.guidance.place=inside"], "exact", "inside", " Think for {budget} tokens."),
+        (["objective=kimi"], None, "inside", None),
+    ],
+)
+def test_an_objective_may_have_words_of_its_own_for_its_budget(
+    arguments: list[str], mode: str | None, place: str, text: str | None
+) -> None:
+    lapo = compose_config("length_control", arguments).lapo
+    assert (lapo.objective.get("mode"), lapo.guidance.place, lapo.guidance.text) == (mode, place, text)
+    assert LapoConfig.parse(lapo).guidance.text == text
+
+
+def test_only_objectives_that_tell_a_budget_have_words_for_it() -> None:
+    for path in (ROOT / "hydra_configs" / "guidance").glob("*.yaml"):
+        assert objective(path.stem.removesuffix("_max")).names_budget
+
+
 MINE = """
 from dataclasses import dataclass
 
