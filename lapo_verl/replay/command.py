@@ -56,8 +56,9 @@ BUDGET_COLUMNS = (
 ALL = "all"
 LEGEND = (
     "spread: std inside a group. no signal: groups with one reward throughout. rank corr.: Spearman of reward and "
-    "length among a group's correct rollouts. length share: part of the reward that is not correctness. push: "
-    "advantage x (tokens - group's mean), below 0 shortens. Second line: change against the run's own objective."
+    "length among a group's correct rollouts. length share: part of the rewards' variation inside groups that "
+    "correctness does not explain. push: advantage x (tokens - group's mean), below 0 shortens. Second line: change "
+    "against the run's own objective."
 )
 
 
@@ -198,6 +199,7 @@ def run_replay(
     """
     source = read_source(path, of, run, store)
     settings = other_settings(source.own, tried, named, _names(source, objectives))
+    _note_unnamed_budgets(source, settings)
     if write is not None:
         _check_write(source, settings, write)
     replay = Replay(source.visits, source.measured, source.runs)
@@ -229,6 +231,18 @@ def _names(source: Source, objectives: str | None) -> list[str]:
         f"left out, for a store of the first schema lacks the lengths of wrong rollouts: {', '.join(needing)}"
     )
     return [name for name in objective_names() if name not in needing]
+
+
+def _note_unnamed_budgets(source: Source, settings: Sequence[Setting]) -> None:
+    """Notes which settings would have named a budget in the prompt, where no prompt of the source named one."""
+    if not np.isnan(source.visits.prompt_budget[source.measured]).all():
+        return
+    telling = [each.name for each in settings if any(o.names_budget for o in each.objectives.values())]
+    if telling:
+        source.notes.append(
+            f"the prompts of these rollouts named no budget, those of {', '.join(telling)} would have: they reward as "
+            "where the prompt names none"
+        )
 
 
 def compare(replay: Replay, settings: Sequence[Setting]) -> dict[str, Any]:

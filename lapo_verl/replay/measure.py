@@ -170,7 +170,8 @@ class Replay:
             no_signal_share: share of the groups with one reward throughout.
             rank_correlation: Spearman's, of reward and length among a group's correct rollouts; mean over the groups
                 that have one.
-            length_share: sum of |reward - correctness| over the sum of that and correctness.
+            length_share: share of the rewards' variation inside groups (sum of squares) that is among rollouts of the
+                same correctness: what GRPO is told that correctness does not tell. None where no reward varies.
             length_push: GRPO's advantage times the rollout's distance from the mean length of the group's correct
                 ones, mean over correct rollouts, in tokens: below 0 shortens.
             budget_mean, budget_p10, budget_p50, budget_p90: the problems' targets after the last measured visit, in
@@ -187,7 +188,7 @@ class Replay:
         deviations, advantages = _advantages(rewards)
         correlations = _correlations(_ranks(np.where(correct, rewards, np.nan)), shown.ranks)
         correlations = correlations[~np.isnan(correlations)]
-        by_length = float(np.abs(rewards - correct)[groups.valid].sum())
+        by_length = _variation(rewards, correct) + _variation(rewards, groups.valid & ~correct)
         count = int(correct.sum())
         return {
             **outcome.objective.metrics(groups, rewards, outcome.memory),
@@ -195,7 +196,7 @@ class Replay:
             "reward_spread": float(deviations.mean()),
             "no_signal_share": float((~has_signal(rewards)).mean()),
             "rank_correlation": _ratio(float(correlations.sum()), correlations.size),
-            "length_share": _ratio(by_length, by_length + count),
+            "length_share": _ratio(by_length, _variation(rewards, groups.valid)),
             "length_push": _ratio(float((advantages[correct] * shown.distances).sum()), count),
             **self._budget_metrics(number, outcomes, int(shown.visits[-1]) + 1),
         }
@@ -311,6 +312,12 @@ def _advantages(rewards: Floats) -> tuple[Floats, Floats]:
     alone = n == 1
     advantages[alone] = np.where(there, rewards, 0.0)[alone] / (1 + ADVANTAGE_EPSILON)
     return deviations, advantages
+
+
+def _variation(rewards: Floats, mask: Flags) -> float:
+    """Sum of squares around each group's mean, over the rollouts of ``mask``; shapes (M, N)."""
+    chosen = MaskedLengths(rewards, mask)
+    return float(np.square((rewards - chosen.mean()[:, None])[mask]).sum())
 
 
 def _ranks(values: Floats) -> Floats:

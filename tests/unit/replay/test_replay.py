@@ -5,6 +5,7 @@ Discovery with lapo.discovery.decay=8, then four of Internalization with lapo.in
 again after three steps. The store is the snapshot of the last checkpoint; the texts in the rollout dumps are cut short.
 """
 
+import dataclasses
 import json
 import math
 import shutil
@@ -117,9 +118,11 @@ def test_metrics_by_hand(store: Path) -> None:
     assert discovery["length_reward"] == pytest.approx(sum_r1 / 7)
     assert discovery["reward"] == pytest.approx((7 + 0.7 * sum_r1) / 14)
     assert discovery["in_band_share"] == pytest.approx(3 / 7)
-    assert discovery["length_share"] == pytest.approx(0.7 * sum_r1 / (7 + 0.7 * sum_r1))
     assert discovery["no_signal_share"] == 0.25
     groups = [[1.532, 1.532, 0, 0], [0] * 4, [1.7, 0], [1.07, 1.7, 1.7, 1.0]]
+    # In the first three, correctness explains all that differs; in the last one nothing.
+    variation = [np.var(group) * len(group) for group in groups]
+    assert discovery["length_share"] == pytest.approx(variation[3] / sum(variation))
     assert discovery["reward_spread"] == pytest.approx(np.mean([np.std(group, ddof=1) for group in groups]))
     # Only b's second visit has rewards that differ: ranks of lengths 0 1 2 3, of rewards 1 2.5 2.5 0.
     ours = np.array([1, 2.5, 2.5, 0])
@@ -377,6 +380,35 @@ def test_all_objectives_that_the_records_allow(store: Path, recorded: Path, name
     # What is computed for a reward that is correctness alone.
     accuracy = metrics_of(report, "discovery", "accuracy")
     assert (accuracy["length_share"], accuracy["rank_correlation"]) == (0.0, None)
+
+
+def test_a_reward_of_wrong_answers_is_no_length(store: Path) -> None:
+    """Below its gate GRPO-LEAD gives 1 and -1, LASER below its target 1.5 and -0.5: correctness alone."""
+    report = replay_json(store, "--objective", "grpo_lead,laser,shorterbetter")
+    for name in ("grpo_lead", "laser"):
+        assert metrics_of(report, "discovery", name)["length_share"] == 0
+    assert 0 < metrics_of(report, "discovery", "shorterbetter")["length_share"] < 1
+
+
+def test_objectives_that_would_have_named_a_budget_are_said(store: Path) -> None:
+    report = replay_json(store, "--of", "discovery", "--objective", "l1,kimi,truncation")
+    (note,) = report["notes"]
+    assert "those of l1, truncation would have" in note
+    assert metrics_of(report, "discovery", "l1")["length_share"] == 0
+    assert replay_json(store, "--objective", "l1")["notes"] == [], "stage 2 named budgets"
+
+
+def test_filtered_groups_are_replayed_and_said(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    dropped = dataclasses.replace(visit("a", 2, (10, 10)), filtered=True)
+    with LengthStore.open(path) as store:
+        store.record_step("discovery", 1, [dropped, visit("b", 2, (10,))], DISCOVERY)
+    report = replay_json(path, "--objective", "kimi")
+    assert "1 of 2 groups were filtered" in report["notes"][0] and len(report["notes"]) == 1
+    assert report["runs"]["discovery"]["groups"] == 2
+    assert write_store(path, tmp_path / "new", {"discovery": DISCOVERY}) == 2
+    with LengthStore.open(tmp_path / "new", read_only=True) as store:
+        assert [record.filtered for record in store.records()] == [True, False]
 
 
 def test_an_objective_of_the_users_own(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

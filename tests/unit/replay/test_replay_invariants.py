@@ -30,7 +30,8 @@ discovery_objectives = st.builds(
         alpha, min(band), max(band), decay, statistic, on_unsolved, degenerate_band
     ),
     st.floats(0, 3),
-    st.tuples(st.floats(0, 100), st.floats(0, 100)),
+    # Percentiles that a length does not swallow: with 1e-100 the band of 0 and 1 token is none where 1 is added to both.
+    st.tuples(st.integers(0, 1000), st.integers(0, 1000)).map(lambda band: (band[0] / 10, band[1] / 10)),
     st.floats(0.5, 1000),
     st.sampled_from(STATISTICS),
     st.sampled_from(("reset", "keep")),
