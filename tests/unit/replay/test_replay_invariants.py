@@ -30,7 +30,7 @@ discovery_objectives = st.builds(
         alpha, min(band), max(band), decay, statistic, on_unsolved, degenerate_band
     ),
     st.floats(0, 3),
-    # Percentiles that a length does not swallow: with 1e-100 the band of 0 and 1 token is none where 1 is added to both.
+    # Percentiles that a length does not swallow: with 1e-100, the band of 0 and 1 tokens is a point after a shift.
     st.tuples(st.integers(0, 1000), st.integers(0, 1000)).map(lambda band: (band[0] / 10, band[1] / 10)),
     st.floats(0.5, 1000),
     st.sampled_from(STATISTICS),
