@@ -16,9 +16,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from lapo_verl.runs import verl_process
 from lapo_verl.runs.dumps import read_metrics
+from lapo_verl.runs.pace import Pace, in_words
 
 # Seconds that a stage may take before it is taken for stuck; on two cores it takes a quarter of it.
 STAGE_LIMIT = 3600
+# Of a stage of the toy, 32 problems x 8 rollouts a step, on two cores that do nothing else.
+USUAL_PACE = Pace(start=70, step=8, end=15)
 
 
 @dataclass(frozen=True)
@@ -65,19 +68,31 @@ class Stage:
         return sorted(self.folder.glob("metrics.*.jsonl"))
 
 
-def run_stage(stage: Stage, command: Sequence[str], environment: Mapping[str, str], console: Console) -> None:
-    """Run a stage, or say that it is there already; one cut short resumes from its checkpoint.
+def run_stage(
+    stage: Stage,
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    console: Console,
+    pace: Pace = USUAL_PACE,
+    steps_after: int = 0,
+) -> Pace:
+    """Run a stage with its progress, or say that it is there already; one cut short resumes from its checkpoint.
 
     Args:
         command: verl's command with all its overrides.
         environment: beside this process's own.
+        pace: what the time left is reckoned with until the stage's own steps tell it.
+        steps_after: of the stage that follows; the time left is that of both.
+
+    Returns:
+        The stage's own pace, for the stage that follows; ``pace`` where the stage is there already.
 
     Raises:
         SystemExit: verl failed, whose last words are printed, or took more than ``STAGE_LIMIT`` seconds.
     """
     if stage.is_done:
         console.print(f"[green]{stage.title}: done before, kept in {stage.folder}")
-        return
+        return pace
     _set_other_results_aside(stage)
     started = time.time()
     metrics = stage.folder / f"metrics.{int(started)}.jsonl"
@@ -92,11 +107,13 @@ def run_stage(stage: Stage, command: Sequence[str], environment: Mapping[str, st
     }
     log = stage.folder / "verl.log"
     with verl_process.running(command, log, whole) as process:
-        _watch(process, stage, metrics, console)
+        watch = _Watch(stage, metrics, pace, steps_after)
+        watch.until_it_ends(process, console)
     if process.returncode != 0:
         console.print(verl_process.last_lines(log), markup=False)
         raise SystemExit(f"{stage.title} failed with exit code {process.returncode}; its whole output is in {log}")
     stage.done.write_text(json.dumps({"key": stage.key, "seconds": round(time.time() - started, 1)}))
+    return watch.own_pace()
 
 
 def _set_other_results_aside(stage: Stage) -> None:
@@ -108,42 +125,79 @@ def _set_other_results_aside(stage: Stage) -> None:
     mark.write_text(stage.key)
 
 
-def _watch(process: Popen[bytes], stage: Stage, metrics: Path, console: Console) -> None:
-    """A progress bar, fed by the metrics that verl writes, until the process ends."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[state]}"),
-    )
-    deadline = time.monotonic() + STAGE_LIMIT
-    shown = ""
-    with Progress(*columns, console=console) as progress:
-        bar = progress.add_task(stage.title, total=stage.steps, state="")
-        while True:
-            ended = process.poll() is not None
-            step, state = _state(metrics)
-            progress.update(bar, completed=step, state=state)
-            # A bar shows nothing in a log file until it ends.
-            if not console.is_terminal and state != shown and (step % 5 == 0 or ended):
-                console.print(f"{stage.title}, step {step} of {stage.steps}: {state}")
-                shown = state
-            if ended:
-                return
-            if time.monotonic() > deadline:
-                raise SystemExit(f"{stage.title} took more than {STAGE_LIMIT} s and was ended; see {stage.folder}")
-            time.sleep(1)
+class _Watch:
+    """Shows how far a training is, from the metrics that verl writes."""
 
+    def __init__(self, stage: Stage, metrics: Path, guess: Pace, steps_after: int) -> None:
+        self._stage, self._metrics, self._guess, self._steps_after = stage, metrics, guess, steps_after
+        self._started = self._last_step_at = time.monotonic()
+        self._until_first_step = 0.0
+        self._ended_at: float | None = None
+        self._steps: dict[int, dict[str, float]] = {}
 
-def _state(metrics: Path) -> tuple[int, str]:
-    """The last step that verl has logged, and what it says of it."""
-    steps = read_metrics([metrics]) if metrics.exists() else {}
-    trained = {step: values for step, values in steps.items() if "critic/score/mean" in values}
-    if not trained:
-        return 0, "starting model measured, training" if steps else "starting verl, Ray and vLLM"
-    step, values = max(trained.items())
-    # Acc-Only trains without LAPO's hooks: its reward is the accuracy.
-    accuracy = values.get("lapo/accuracy", values["critic/score/mean"])
-    tokens = values.get("response_length/mean", float("nan"))
-    return step, f"accuracy {accuracy:.0%}, {tokens:.0f} tokens"
+    def until_it_ends(self, process: Popen[bytes], console: Console) -> None:
+        """A progress bar until the process ends; where the console is no terminal, a line a step."""
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[state]}"),
+        )
+        shown = ""
+        with Progress(*columns, console=console) as progress:
+            bar = progress.add_task(self._stage.title, total=self._stage.steps, state="")
+            while True:
+                ended = process.poll() is not None
+                self._read()
+                step, state, left = self._done(), self._state(), in_words(self._seconds_left())
+                progress.update(bar, completed=step, state=f"{state}, {left} left")
+                # A bar shows nothing in a log file until it ends.
+                if not console.is_terminal and state != shown:
+                    console.print(f"{self._stage.title}, step {step} of {self._stage.steps}: {state}, {left} left")
+                    shown = state
+                if ended:
+                    self._ended_at = time.monotonic()
+                    return
+                if time.monotonic() - self._started > STAGE_LIMIT:
+                    raise SystemExit(
+                        f"{self._stage.title} took more than {STAGE_LIMIT} s and was ended; see {self._stage.folder}"
+                    )
+                time.sleep(1)
+
+    def own_pace(self) -> Pace:
+        """Measured where verl has told the time of a step, else what was guessed."""
+        seconds = [values["timing_s/step"] for values in self._trained().values() if "timing_s/step" in values]
+        if not seconds:
+            return self._guess
+        whole = None if self._ended_at is None else self._ended_at - self._started
+        return self._guess.measured(self._until_first_step, seconds, whole)
+
+    def _read(self) -> None:
+        before = self._trained()
+        self._steps = read_metrics([self._metrics]) if self._metrics.exists() else {}
+        if len(self._trained()) > len(before):
+            self._last_step_at = time.monotonic()
+            if not before:
+                self._until_first_step = self._last_step_at - self._started
+
+    def _trained(self) -> dict[int, dict[str, float]]:
+        """The metrics of the steps that are done: validation has rows of its own."""
+        return {step: values for step, values in self._steps.items() if "critic/score/mean" in values}
+
+    def _done(self) -> int:
+        return max(self._trained(), default=0)
+
+    def _seconds_left(self) -> float:
+        pace, waited = self.own_pace(), time.monotonic() - self._last_step_at
+        return pace.left(self._stage.steps, self._done(), waited) + pace.whole(self._steps_after)
+
+    def _state(self) -> str:
+        """What verl has logged of the last step."""
+        if not self._trained():
+            return "starting model measured, training" if self._steps else "starting verl, Ray and vLLM"
+        values = self._trained()[self._done()]
+        # Acc-Only trains without LAPO's hooks: its reward is the accuracy.
+        accuracy = values.get("lapo/accuracy", values["critic/score/mean"])
+        tokens = values.get("response_length/mean", float("nan"))
+        return f"accuracy {accuracy:.0%}, {tokens:.0f} tokens"

@@ -1,7 +1,7 @@
-"""The demo: both stages of LAPO on a small arithmetic model, with real verl and real vLLM on the CPU.
+"""The demo: both stages of LAPO on the toy model, with real verl and real vLLM on the CPU.
 
-Reads from top to bottom: prepare the base model, Discovery, Internalization, then tables and pictures. What is
-done already is not done again: a stage is skipped where its results lie in the output folder, with the settings of now.
+Reads from top to bottom: prepare the base model, Discovery, Internalization, then a table and a picture. What is
+done already is not done again: a stage is skipped where its results are in the output folder, made with these settings.
 """
 
 from __future__ import annotations
@@ -9,29 +9,35 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
+import shutil
+import sys
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 from rich.console import Console
 
-from lapo_verl.report.pictures import draw_lengths, draw_levels, draw_training
 from lapo_verl.runs import verl_process
-from lapo_verl.runs.dumps import Sample, read_metrics, read_samples
-from lapo_verl.runs.stage import Stage, run_stage
+from lapo_verl.runs.dumps import read_samples
+from lapo_verl.runs.pace import Pace, in_words
+from lapo_verl.runs.stage import USUAL_PACE, Stage, run_stage
 from lapo_verl.runs.summary import comparison_table, summarize
-from toy.task import LEVELS
-from toy.warmup import RESPONSE_LIMIT, ToyPaths, prepare
+from toy.task import LEVELS, RESPONSE_LIMIT
+
+if TYPE_CHECKING:
+    from toy.warmup import ToyPaths
 
 HERE = Path(__file__).resolve().parent
+TITLES = {"base": "base", "lapo_d": "LAPO-D", "lapo_i": "LAPO-I"}
 console = Console()
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the demo's result follows from, beside the base model.
+    """What the demo's result follows from, beside the base model; chosen on the validation split (README.md).
 
     Attributes:
         discovery_steps: few enough to leave Internalization something to shorten.
@@ -57,34 +63,36 @@ class Settings:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
 
-FAST = Settings(discovery_steps=4, internalization_steps=6, heldout_per_level=10)
+FAST = Settings(discovery_steps=5, internalization_steps=6, heldout_per_level=10)
 
 
 def main() -> None:
+    """The command line."""
     arguments = _arguments()
     verl_process.exit_on_sigterm()
     settings = FAST if arguments.fast else Settings()
     output = Path(arguments.output)
-    output.mkdir(parents=True, exist_ok=True)
+    folder = output / "fast" if arguments.fast else output
+    discovery = Stage("1 Discovery", folder / "discovery", settings.discovery_steps, settings.key)
+    internalization = Stage(
+        "2 Internalization", folder / "internalization", settings.internalization_steps, settings.key
+    )
+    announce(discovery, internalization)
+
+    # Here, as torch and transformers take seconds to load and the first words should not wait for them.
+    from toy.warmup import prepare
 
     paths = prepare(output, retrain=arguments.retrain)
-    heldout = output / f"heldout_{settings.heldout_per_level}.parquet"
-    write_heldout(paths.test, settings.heldout_per_level, heldout)
-    # Apart, so that the one demo does not make the other train again.
-    stages = output / "fast" if arguments.fast else output
-    discovery = Stage("1 Discovery", stages / "discovery", settings.discovery_steps, settings.key)
-    internalization = Stage(
-        "2 Internalization", stages / "internalization", settings.internalization_steps, settings.key
-    )
-
-    train(discovery, "lapo_discovery", settings, paths, heldout, paths.model)
+    write_heldout(paths.test, settings.heldout_per_level, output / "heldout.parquet")
+    pace = train(discovery, "lapo_discovery", settings, paths, paths.model, USUAL_PACE, internalization.steps)
     train(
         internalization,
         "lapo_internalization",
         settings,
         paths,
-        heldout,
         discovery.weights,
+        pace,
+        0,
         f"lapo.init_from={discovery.store}",
         # The weights that it starts with were measured at the end of Discovery.
         "trainer.val_before_train=false",
@@ -97,15 +105,15 @@ def train(
     config: str,
     settings: Settings,
     paths: ToyPaths,
-    heldout: Path,
     model: Path,
+    pace: Pace,
+    steps_after: int,
     *overrides: str,
-) -> None:
-    """One stage by ``run_stage.sh``."""
+) -> Pace:
+    """One stage by ``run_stage.sh``; see ``run_stage`` for ``pace`` and ``steps_after``."""
     environment = {
         "OUTPUT": str(paths.train.parent),
         "MODEL": str(model),
-        "HELDOUT": str(heldout),
         "LEARNING_RATE": str(settings.learning_rate),
         "TRAIN_BATCH_SIZE": str(settings.train_batch_size),
         "ROLLOUTS": str(settings.rollouts),
@@ -114,7 +122,8 @@ def train(
         "SIGMA": str(settings.sigma),
     }
     shared = [f"data.train_max_samples={settings.train_problems}"]
-    run_stage(stage, ["bash", str(HERE / "run_stage.sh"), config, *shared, *overrides], environment, console)
+    command = ["bash", str(HERE / "run_stage.sh"), config, *shared, *overrides]
+    return run_stage(stage, command, environment, console, pace, steps_after)
 
 
 def write_heldout(test: Path, per_level: int, path: Path) -> None:
@@ -130,29 +139,58 @@ def write_heldout(test: Path, per_level: int, path: Path) -> None:
 
 
 def report(output: Path, settings: Settings, discovery: Stage, internalization: Stage) -> None:
-    """The table, the pictures and ``summary.json``."""
-    samples: dict[str, list[Sample]] = {
-        "base": read_samples(discovery.validation(0)),
-        "lapo_d": read_samples(discovery.validation(discovery.steps)),
-        "lapo_i": read_samples(internalization.validation(internalization.steps)),
+    """The table, the picture, ``summary.json``, and what to do next."""
+    from demo.picture import draw
+
+    dumps = {
+        "base": discovery.validation(0),
+        "lapo_d": discovery.validation(discovery.steps),
+        "lapo_i": internalization.validation(internalization.steps),
     }
+    samples = {name: read_samples(dump) for name, dump in dumps.items()}
     summaries = {name: summarize(rows) for name, rows in samples.items()}
     seconds = discovery.seconds + internalization.seconds
     summary: dict[str, Any] = {**summaries, "settings": asdict(settings), "seconds": seconds}
     (output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-
-    titles = {"base": "base", "lapo_d": "LAPO-D", "lapo_i": "LAPO-I"}
-    named_summaries = {titles[name]: value for name, value in summaries.items()}
-    draw_lengths({titles[name]: rows for name, rows in samples.items()}, output / "lengths.png")
-    draw_levels(named_summaries, output / "levels.png")
-    draw_training(
-        {stage.title[2:]: read_metrics(stage.metrics_files()) for stage in (discovery, internalization)},
-        output / "training.png",
-    )
+    picture = output / "before_and_after.png"
+    draw(summaries, samples["base"], picture)
     # A log file has no width of its own, and 80 columns would break the table.
     wide = console if console.is_terminal else Console(width=120)
-    wide.print(comparison_table(named_summaries))
-    console.print(f"Trained in {summary['seconds']:.0f} s. Pictures, stores and summary.json are in {output}/.")
+    wide.print(comparison_table({TITLES[name]: value for name, value in summaries.items()}))
+    wide.print(
+        f"Both stages took {seconds / 60:.1f} min. Fewer tokens at the same or a better Pass@1, and more tokens for "
+        f"harder levels, is what LAPO is for.\nPicture: {picture}   numbers: {output / 'summary.json'}\n",
+        highlight=False,
+    )
+    wide.print(next_steps(discovery, internalization), highlight=False, soft_wrap=True)
+
+
+def next_steps(discovery: Stage, internalization: Stage) -> str:
+    """Commands to go on with, as they can be pasted."""
+    lapo = "lapo" if shutil.which("lapo") else os.path.relpath(Path(sys.executable).parent / "lapo")
+    data = discovery.folder.parent
+    return "\n".join(
+        [
+            "What next",
+            "  curves, budgets, responses side by side, as one HTML page:",
+            f"    {lapo} report {discovery.folder} {internalization.folder} -o {data / 'report'}",
+            "  a prompt as the model sees it, and all that is wrong, before a training starts:",
+            f"    {lapo} doctor --config-name=lapo_discovery --help",
+            '  your own model and data: README.md, "Use it on your own model and data"',
+        ]
+    )
+
+
+def announce(*stages: Stage) -> None:
+    """What is going to happen, and for how long."""
+    left = sum(USUAL_PACE.whole(stage.steps) for stage in stages if not stage.is_done)
+    console.print(
+        "LAPO on a small model: it learns how many tokens each problem needs (Discovery), then to plan them "
+        f"(Internalization).\nThis takes {in_words(left)} on two free cores."
+        if left
+        else "Trained before.",
+        highlight=False,
+    )
 
 
 def _arguments() -> argparse.Namespace:

@@ -29,7 +29,8 @@ from lapo_verl.store import LengthStore
 from mini_paper.cells import is_kept, make_cell, write_cell
 from mini_paper.grid import BASE, SEEDS, TABLES, TRAININGS, Hyperparameters, Training, needed
 from mini_paper.results import RESULTS, cell_path, write_results
-from toy.warmup import RESPONSE_LIMIT, ToyPaths, prepare
+from toy.task import RESPONSE_LIMIT
+from toy.warmup import ToyPaths, prepare
 
 RUN_STAGE = Path(__file__).resolve().parents[1] / "demo" / "run_stage.sh"
 # The instruction of Table 4, in words that the task's tokenizer knows.

@@ -30,6 +30,7 @@ from toy.llama import Rollout, by_level, sample
 from toy.task import (
     LETTERS,
     PASS_OPENER,
+    RESPONSE_LIMIT,
     SHORTEST,
     answer_of,
     best_accuracy,
@@ -38,7 +39,6 @@ from toy.task import (
     needed_tokens,
     read_trace,
 )
-from toy.warmup import RESPONSE_LIMIT
 
 BUDGETS = (35, 50, 65, 80, 110, 160)
 KEYWORDS = {

@@ -31,8 +31,6 @@ from toy.task import HARDER_LEVELS, LEVELS, Problem, TraceSettings, draw_problem
 from toy.tokenizer import END, build_tokenizer, prompt_text
 
 SHIPPED_MODEL = Path(__file__).parent / "base_model"
-# Response tokens.
-RESPONSE_LIMIT = 320
 # Part of the data files, whose hashes the kept results of recipes/mini_paper name.
 DATA_SOURCE = "lapo_mini_paper"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from lapo_verl.runs.pace import Pace
 from lapo_verl.runs.stage import Stage, run_stage
 
 CONSOLE = Console(quiet=True)
@@ -50,3 +51,25 @@ def test_a_failure_shows_the_last_words(tmp_path: Path, capsys: pytest.CaptureFi
     with pytest.raises(SystemExit, match=r"verl\.log"):
         run_stage(stage(tmp_path), ["bash", "-c", "echo out of memory; exit 1"], {}, Console())
     assert "out of memory" in capsys.readouterr().out
+
+
+def test_the_time_left_is_shown_from_the_first_second(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pace = Pace(start=100, step=30, end=20)
+    run_stage(stage(tmp_path), ["bash", "-c", f"sleep 0.5{TRAINING}"], {}, Console(width=200), pace, steps_after=4)
+    first, *_, last = [line for line in capsys.readouterr().out.splitlines() if "step" in line]
+    # 100 + 2 x 30 + 20 s of this stage, 100 + 4 x 30 + 20 s of the next one.
+    assert "step 0 of 2: starting verl, Ray and vLLM, about 7 min left" in first
+    assert "step 2 of 2: accuracy 50%, 40 tokens, about 4 min left" in last
+
+
+def test_the_next_stage_is_reckoned_with_the_pace_of_this_one(tmp_path: Path) -> None:
+    guess = Pace(start=100, step=30, end=20)
+    times = ["30", "7", "9"]
+    rows = [
+        f'{{"step": {step}, "data": {{"critic/score/mean": 0.5, "timing_s/step": {seconds}}}}}'
+        for step, seconds in enumerate(times, start=1)
+    ]
+    write = "; ".join(f"echo '{row}' >> $VERL_FILE_LOGGER_PATH" for row in rows)
+    assert run_stage(stage(tmp_path), ["bash", "-c", write], {}, CONSOLE, guess).step == 9
+    # Done before: nothing was measured.
+    assert run_stage(stage(tmp_path), ["bash", "-c", write], {}, CONSOLE, guess) == guess

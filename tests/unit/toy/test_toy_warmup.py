@@ -183,7 +183,7 @@ def test_the_shipped_base_is_that_of_the_settings_and_answers(
         AutoTokenizer.from_pretrained(warmup.SHIPPED_MODEL),
         pq.read_table(tmp_path / "v").to_pylist(),
         is_correct,
-        warmup.RESPONSE_LIMIT,
+        task.RESPONSE_LIMIT,
         n=2,
     )
     assert sum(rollout.correct for rollout in rollouts) > 0.75 * len(rollouts)

@@ -1,0 +1,140 @@
+"""The demo around its two trainings: held-out problems, table, picture, summary, and what it prints."""
+
+from __future__ import annotations
+
+import io
+import json
+import shlex
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+pytest.importorskip("transformers")
+pytest.importorskip("matplotlib")
+
+from demo import __main__ as demo
+from demo.picture import tokens_title
+from lapo_verl.runs.dumps import Sample
+from lapo_verl.runs.stage import Stage
+from lapo_verl.runs.summary import summarize
+from toy.task import LEVELS, RESPONSE_LIMIT
+from toy.warmup import WarmupSettings, draw_splits, write_problems
+
+EASY, HARD = "a3*4=2;b4*3=2;c5*7=5;d4*2=8;e9*3=7;f1*5=5", "a38*4=2;b4*3=2;c5*7=5;d4*2=8;e9*3=7;f1*5=5"
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> Console:
+    console = Console(file=io.StringIO(), width=160)
+    monkeypatch.setattr(demo, "console", console)
+    return console
+
+
+def text_of(console: Console) -> str:
+    file = console.file
+    assert isinstance(file, io.StringIO)
+    return file.getvalue()
+
+
+def stage(folder: Path, name: str, steps: int, dumps: dict[int, list[tuple[str, int, bool, int]]]) -> Stage:
+    """A training that has ended, with {step: (problem, level, right, tokens)} of its validations."""
+    made = Stage(name, folder / name, steps, "key")
+    for step, rows in dumps.items():
+        made.validation(step).parent.mkdir(parents=True, exist_ok=True)
+        lines = [
+            {"problem_id": problem, "level": level, "acc": float(right), "tokens": tokens, "input": "", "output": ""}
+            for problem, level, right, tokens in rows
+        ]
+        made.validation(step).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    made.done.write_text(json.dumps({"key": "key", "seconds": 90}))
+    return made
+
+
+@pytest.fixture
+def stages(tmp_path: Path) -> tuple[Stage, Stage]:
+    base, between, after = (
+        [(EASY, 1, True, easy), (HARD, 2, right, hard)]
+        for right, easy, hard in ((False, 120, 140), (True, 60, 70), (True, 40, 50))
+    )
+    return stage(tmp_path, "discovery", 6, {0: base, 6: between}), stage(tmp_path, "internalization", 9, {9: after})
+
+
+def test_held_out_problems_are_the_first_of_each_level_that_is_trained_on(tmp_path: Path) -> None:
+    problems = draw_splits(WarmupSettings())["test"]
+    write_problems(problems, "toy", "test", tmp_path / "test.parquet")
+    demo.write_heldout(tmp_path / "test.parquet", 3, tmp_path / "heldout.parquet")
+    kept = [row["extra_info"] for row in pq.read_table(tmp_path / "heldout.parquet").to_pylist()]
+    assert Counter(info["level"] for info in kept) == dict.fromkeys(LEVELS, 3)
+    first = [p.problem_id for p in problems if p.level == 5][:3]
+    assert [info["problem_id"] for info in kept if info["level"] == 5] == first
+
+
+def test_the_short_demo_has_the_same_shape_and_results_of_its_own() -> None:
+    full, fast = demo.Settings(), demo.FAST
+    assert fast.key != full.key
+    assert (
+        replace(
+            fast,
+            discovery_steps=full.discovery_steps,
+            internalization_steps=full.internalization_steps,
+            heldout_per_level=full.heldout_per_level,
+        )
+        == full
+    )
+    for settings in (full, fast):
+        assert settings.response_limit == RESPONSE_LIMIT
+        # Stage 2 knows each problem: Discovery visits all of them.
+        assert settings.discovery_steps * settings.train_batch_size >= settings.train_problems
+
+
+def test_the_summary_has_its_keys(stages: tuple[Stage, Stage], tmp_path: Path, shown: Console) -> None:
+    demo.report(tmp_path, demo.FAST, *stages)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert set(summary) == {"base", "lapo_d", "lapo_i", "settings", "seconds"}
+    assert (summary["base"]["pass@1"], summary["base"]["tokens"]) == (50, 130)
+    assert summary["lapo_d"]["by_level"]["2"]["tokens"] == 70
+    assert summary["lapo_i"]["tokens"] == 45
+    assert summary["settings"]["rollouts"] == 8
+    assert summary["seconds"] == 180
+    assert (tmp_path / "before_and_after.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_commands_that_it_ends_with_are_there(
+    stages: tuple[Stage, Stage], tmp_path: Path, shown: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typer_testing = pytest.importorskip("typer.testing")
+    from lapo_verl.cli.main import app
+
+    lines = demo.next_steps(*stages).splitlines()
+    commands = [shlex.split(line)[1:] for line in lines if line.startswith("    ")]
+    assert [command[0] for command in commands] == ["report", "doctor"]
+    for command in commands:
+        assert typer_testing.CliRunner().invoke(app, [command[0], "--help"]).exit_code == 0
+    assert "Use it on your own model and data" in (Path(__file__).parents[3] / "README.md").read_text()
+
+
+def test_the_time_that_it_takes_is_said_first(tmp_path: Path, shown: Console) -> None:
+    waiting = [Stage(name, tmp_path / name, 10, "key") for name in ("1 Discovery", "2 Internalization")]
+    demo.announce(*waiting)
+    assert "This takes about" in text_of(shown)
+
+
+def summary(tokens: list[int]) -> dict[str, object]:
+    samples = [Sample(f"p{level}", str(level), True, each) for level, each in enumerate(tokens, start=1)]
+    return summarize(samples)
+
+
+@pytest.mark.parametrize(
+    ("after", "title"),
+    [
+        ([40, 60], "50 % fewer tokens, more for harder problems"),
+        ([60, 40], "50 % fewer tokens"),
+        ([150, 150], "50 % more tokens"),
+    ],
+)
+def test_the_pictures_title_is_what_was_measured(after: list[int], title: str) -> None:
+    assert tokens_title(summary([100, 100]), summary(after)) == title
