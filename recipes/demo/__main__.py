@@ -15,7 +15,7 @@ import sys
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow.parquet as pq
 from rich.console import Console
@@ -26,9 +26,6 @@ from lapo_verl.runs.pace import Pace, in_words
 from lapo_verl.runs.stage import USUAL_PACE, Stage, run_stage
 from lapo_verl.runs.summary import comparison_table, summarize
 from toy.task import LEVELS, RESPONSE_LIMIT
-
-if TYPE_CHECKING:
-    from toy.warmup import ToyPaths
 
 HERE = Path(__file__).resolve().parent
 TITLES = {"base": "base", "lapo_d": "LAPO-D", "lapo_i": "LAPO-I"}
@@ -41,7 +38,7 @@ class Settings:
 
     Attributes:
         discovery_steps: few enough to leave Internalization something to shorten.
-        train_problems: of the toy's training split.
+        train_per_level: training problems of each level; Discovery visits all of them at least once.
         decay, sigma: tokens; what one check takes.
         heldout_per_level: held-out problems of each level, each answered four times.
     """
@@ -49,7 +46,7 @@ class Settings:
     discovery_steps: int = 6
     internalization_steps: int = 15
     learning_rate: float = 2e-4
-    train_problems: int = 160
+    train_per_level: int = 32
     train_batch_size: int = 32
     rollouts: int = 8
     response_limit: int = RESPONSE_LIMIT
@@ -82,14 +79,15 @@ def main() -> None:
     # Here, as torch and transformers take seconds to load and the first words should not wait for them.
     from toy.warmup import prepare
 
-    paths = prepare(output, retrain=arguments.retrain)
-    write_heldout(paths.test, settings.heldout_per_level, output / "heldout.parquet")
-    pace = train(discovery, "lapo_discovery", settings, paths, paths.model, USUAL_PACE, internalization.steps)
+    toy = prepare(output / "toy", retrain=arguments.retrain)
+    write_first(toy.train, settings.train_per_level, output / "train.parquet")
+    write_first(toy.test, settings.heldout_per_level, output / "heldout.parquet")
+    pace = train(discovery, "lapo_discovery", settings, output, toy.model, USUAL_PACE, internalization.steps)
     train(
         internalization,
         "lapo_internalization",
         settings,
-        paths,
+        output,
         discovery.weights,
         pace,
         0,
@@ -104,7 +102,7 @@ def train(
     stage: Stage,
     config: str,
     settings: Settings,
-    paths: ToyPaths,
+    output: Path,
     model: Path,
     pace: Pace,
     steps_after: int,
@@ -112,7 +110,7 @@ def train(
 ) -> Pace:
     """One stage by ``run_stage.sh``; see ``run_stage`` for ``pace`` and ``steps_after``."""
     environment = {
-        "OUTPUT": str(paths.train.parent),
+        "OUTPUT": str(output),
         "MODEL": str(model),
         "LEARNING_RATE": str(settings.learning_rate),
         "TRAIN_BATCH_SIZE": str(settings.train_batch_size),
@@ -121,14 +119,13 @@ def train(
         "DECAY": str(settings.decay),
         "SIGMA": str(settings.sigma),
     }
-    shared = [f"data.train_max_samples={settings.train_problems}"]
-    command = ["bash", str(HERE / "run_stage.sh"), config, *shared, *overrides]
+    command = ["bash", str(HERE / "run_stage.sh"), config, *overrides]
     return run_stage(stage, command, environment, console, pace, steps_after)
 
 
-def write_heldout(test: Path, per_level: int, path: Path) -> None:
-    """The first ``per_level`` test problems of each level that is trained on, as a data file of verl."""
-    table = pq.read_table(test)
+def write_first(split: Path, per_level: int, path: Path) -> None:
+    """The first ``per_level`` problems of each level that is trained on, as a data file of verl."""
+    table = pq.read_table(split)
     kept: list[int] = []
     taken = Counter[int]()
     for index, info in enumerate(table["extra_info"].to_pylist()):
@@ -162,23 +159,21 @@ def report(output: Path, settings: Settings, discovery: Stage, internalization: 
         f"harder levels, is what LAPO is for.\nPicture: {picture}   numbers: {output / 'summary.json'}\n",
         highlight=False,
     )
-    wide.print(next_steps(discovery, internalization), highlight=False, soft_wrap=True)
+    wide.print(next_steps(output, settings, discovery, internalization), highlight=False, soft_wrap=True)
 
 
-def next_steps(discovery: Stage, internalization: Stage) -> str:
+def next_steps(output: Path, settings: Settings, discovery: Stage, internalization: Stage) -> str:
     """Commands to go on with, as they can be pasted."""
     lapo = "lapo" if shutil.which("lapo") else os.path.relpath(Path(sys.executable).parent / "lapo")
-    data = discovery.folder.parent
-    return "\n".join(
-        [
-            "What next",
-            "  curves, budgets, responses side by side, as one HTML page:",
-            f"    {lapo} report {discovery.folder} {internalization.folder} -o {data / 'report'}",
-            "  a prompt as the model sees it, and all that is wrong, before a training starts:",
-            f"    {lapo} doctor --config-name=lapo_discovery --help",
-            '  your own model and data: README.md, "Use it on your own model and data"',
-        ]
-    )
+    return f"""What next
+  Curves, budgets and answers side by side, in one HTML page:
+    {lapo} report {discovery.folder} {internalization.folder} -o {output / "report"}
+  A prompt of stage 2 as the model sees it, and a check of everything before a training starts:
+    VERL_PLATFORM=cpu {lapo} doctor --config-name=lapo_internalization platform=cpu \\
+        lapo.init_from={discovery.folder / "checkpoints"} data.train_files={output / "train.parquet"} \\
+        data.val_files={output / "heldout.parquet"} data.train_batch_size={settings.train_batch_size} \\
+        data.max_response_length={settings.response_limit}
+  Your own model and data: "Use it on your own model and data" in the README."""
 
 
 def announce(*stages: Stage) -> None:

@@ -8,7 +8,7 @@ CONFIG=$1
 shift
 
 OUTPUT=${OUTPUT:-outputs/demo}
-MODEL=${MODEL:-${OUTPUT}/base_model}
+MODEL=${MODEL:-${OUTPUT}/toy/base_model}
 TRAIN=${TRAIN:-${OUTPUT}/train.parquet}
 HELDOUT=${HELDOUT:-${OUTPUT}/heldout.parquet}
 STAGE_DIR=${STAGE_DIR:-${OUTPUT}/${CONFIG}}

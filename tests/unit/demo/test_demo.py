@@ -18,6 +18,7 @@ pytest.importorskip("matplotlib")
 
 from demo import __main__ as demo
 from demo.picture import tokens_title
+from lapo_verl.config import check_overrides
 from lapo_verl.runs.dumps import Sample
 from lapo_verl.runs.stage import Stage
 from lapo_verl.runs.summary import summarize
@@ -66,7 +67,7 @@ def stages(tmp_path: Path) -> tuple[Stage, Stage]:
 def test_held_out_problems_are_the_first_of_each_level_that_is_trained_on(tmp_path: Path) -> None:
     problems = draw_splits(WarmupSettings())["test"]
     write_problems(problems, "toy", "test", tmp_path / "test.parquet")
-    demo.write_heldout(tmp_path / "test.parquet", 3, tmp_path / "heldout.parquet")
+    demo.write_first(tmp_path / "test.parquet", 3, tmp_path / "heldout.parquet")
     kept = [row["extra_info"] for row in pq.read_table(tmp_path / "heldout.parquet").to_pylist()]
     assert Counter(info["level"] for info in kept) == dict.fromkeys(LEVELS, 3)
     first = [p.problem_id for p in problems if p.level == 5][:3]
@@ -88,7 +89,7 @@ def test_the_short_demo_has_the_same_shape_and_results_of_its_own() -> None:
     for settings in (full, fast):
         assert settings.response_limit == RESPONSE_LIMIT
         # Stage 2 knows each problem: Discovery visits all of them.
-        assert settings.discovery_steps * settings.train_batch_size >= settings.train_problems
+        assert settings.discovery_steps * settings.train_batch_size >= settings.train_per_level * len(LEVELS)
 
 
 def test_the_summary_has_its_keys(stages: tuple[Stage, Stage], tmp_path: Path, shown: Console) -> None:
@@ -109,11 +110,15 @@ def test_the_commands_that_it_ends_with_are_there(
     typer_testing = pytest.importorskip("typer.testing")
     from lapo_verl.cli.main import app
 
-    lines = demo.next_steps(*stages).splitlines()
-    commands = [shlex.split(line)[1:] for line in lines if line.startswith("    ")]
-    assert [command[0] for command in commands] == ["report", "doctor"]
-    for command in commands:
-        assert typer_testing.CliRunner().invoke(app, [command[0], "--help"]).exit_code == 0
+    text = demo.next_steps(tmp_path, demo.FAST, *stages).replace("\\\n", " ")
+    commands = [shlex.split(line) for line in text.splitlines() if line.startswith("    ")]
+    report, doctor = (
+        words[words.index(next(word for word in words if word.endswith("lapo"))) + 1 :] for words in commands
+    )
+    assert (report[0], doctor[0]) == ("report", "doctor")
+    for name in (report[0], doctor[0]):
+        assert typer_testing.CliRunner().invoke(app, [name, "--help"]).exit_code == 0
+    check_overrides([word for word in doctor if word.startswith("lapo.")])
     assert "Use it on your own model and data" in (Path(__file__).parents[3] / "README.md").read_text()
 
 
