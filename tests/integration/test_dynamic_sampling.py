@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,37 @@ def test_without_filtering_all_groups_are_trained_on(queue: Queue, buffers: Buff
     batch, metrics = buffer.sample(1, "train", 1)
     assert uids_of(batch) == {"u"} and metrics["lapo/filtered_groups_total"] == 0
     assert recorded(buffer) == {"right": False}
+
+
+@every_mode
+def test_no_visit_is_lost_or_recorded_twice(queue: Queue, filtering: Callable[..., Any], mode: str) -> None:
+    """Thirty steps of random groups: each is trained on and has a signal, or is marked as filtered, or still waits."""
+    draw, visited = random.Random(0), 0
+
+    def visit(step: int) -> None:
+        nonlocal visited
+        visited += 1
+        responses = [plain(draw.choice([50, 60, 900]), draw.random() < 0.6) for _ in range(draw.choice([2, 3]))]
+        queue.add("train", f"v{visited}", f"v{visited}", responses, step=step)
+
+    buffer = filtering(lambda count: [visit(step) for _ in range(count)], mode)
+    trained: set[str] = set()
+    for step in range(1, 31):
+        for _ in range(draw.randint(2, 5)):
+            visit(step)
+        batch, metrics = buffer.sample(step, "train", 2)
+        assert len(uids_of(batch)) == 2
+        for uid in uids_of(batch):
+            rewards = {queue.rows[key]["rm_scores"][-1].item() for key in batch.keys if key.split("_")[0] == uid}
+            assert len(rewards) > 1
+        trained |= uids_of(batch)
+        now = [record for record in buffer.store.records() if record.step == step]
+        assert sum(record.filtered for record in now) == metrics["lapo/filtered_groups_total"]
+    marks = recorded(buffer)
+    assert len(list(buffer.store.records())) == len(marks)
+    assert {name for name, filtered in marks.items() if not filtered} == trained
+    assert marks.keys() | queue.uids("train") == {f"v{number}" for number in range(1, visited + 1)}
+    assert not marks.keys() & queue.uids("train") and sum(marks.values()) > 20
 
 
 @every_mode
