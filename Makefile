@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test paper setup lint types unit integration e2e clean
+.PHONY: demo test paper gpu-check setup lint types unit integration e2e clean
 
 # FAST=1 is the short demo.
 demo: $(READY)
@@ -21,6 +21,10 @@ test: lint types
 # The paper's experiments in miniature; ARGS="--tables table1 --seeds 1" is a part of them.
 paper: $(READY)
 	PYTHONPATH=recipes $(BIN)/python recipes/mini_paper $(ARGS)
+
+# Does training work on this machine's GPU? With the Python on the PATH, where `pip install -e ".[gpu]"` was run.
+gpu-check:
+	python benchmarks/gpu_check.py $(ARGS)
 
 setup: $(READY)
 
