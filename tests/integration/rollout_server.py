@@ -31,7 +31,7 @@ def rollout(
 
     server = Server()
     lengths = {"prompt_length": data.max_prompt_length, "response_length": data.max_response_length}
-    config = OmegaConf.create({"actor_rollout_ref": {"rollout": lengths}, "data": data})
+    config = OmegaConf.create({"actor_rollout_ref": {"rollout": {"name": "vllm", **lengths}}, "data": data})
 
     async def run() -> AgentLoopOutput:
         loop = LapoSingleTurnAgentLoop(
