@@ -38,7 +38,8 @@ class Settings:
 
     Attributes:
         discovery_steps: few enough to leave Internalization something to shorten.
-        train_per_level: training problems of each level; Discovery visits all of them at least once.
+        train_problems: few enough for Discovery to visit each of them twice: a budget of the base model's own lengths
+            would hold Internalization up.
         decay, sigma: tokens; what one check takes.
         heldout_per_level: held-out problems of each level, each answered four times.
     """
@@ -46,7 +47,7 @@ class Settings:
     discovery_steps: int = 6
     internalization_steps: int = 15
     learning_rate: float = 2e-4
-    train_per_level: int = 32
+    train_problems: int = 96
     train_batch_size: int = 32
     rollouts: int = 8
     response_limit: int = RESPONSE_LIMIT
@@ -60,7 +61,7 @@ class Settings:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
 
-FAST = Settings(discovery_steps=5, internalization_steps=6, heldout_per_level=10)
+FAST = Settings(discovery_steps=4, internalization_steps=6, train_problems=64, heldout_per_level=10)
 
 
 def main() -> None:
@@ -80,8 +81,8 @@ def main() -> None:
     from toy.warmup import prepare
 
     toy = prepare(output / "toy", retrain=arguments.retrain)
-    write_first(toy.train, settings.train_per_level, output / "train.parquet")
-    write_first(toy.test, settings.heldout_per_level, output / "heldout.parquet")
+    write_training(toy.train, settings.train_problems, output / "train.parquet")
+    write_heldout(toy.test, settings.heldout_per_level, output / "heldout.parquet")
     pace = train(discovery, "lapo_discovery", settings, output, toy.model, USUAL_PACE, internalization.steps)
     train(
         internalization,
@@ -123,9 +124,14 @@ def train(
     return run_stage(stage, command, environment, console, pace, steps_after)
 
 
-def write_first(split: Path, per_level: int, path: Path) -> None:
-    """The first ``per_level`` problems of each level that is trained on, as a data file of verl."""
-    table = pq.read_table(split)
+def write_training(train: Path, count: int, path: Path) -> None:
+    """The first ``count`` training problems, which are in random order, as a data file of verl."""
+    pq.write_table(pq.read_table(train).slice(0, count), path)
+
+
+def write_heldout(test: Path, per_level: int, path: Path) -> None:
+    """The first ``per_level`` test problems of each level that is trained on, as a data file of verl."""
+    table = pq.read_table(test)
     kept: list[int] = []
     taken = Counter[int]()
     for index, info in enumerate(table["extra_info"].to_pylist()):

@@ -67,11 +67,20 @@ def stages(tmp_path: Path) -> tuple[Stage, Stage]:
 def test_held_out_problems_are_the_first_of_each_level_that_is_trained_on(tmp_path: Path) -> None:
     problems = draw_splits(WarmupSettings())["test"]
     write_problems(problems, "toy", "test", tmp_path / "test.parquet")
-    demo.write_first(tmp_path / "test.parquet", 3, tmp_path / "heldout.parquet")
+    demo.write_heldout(tmp_path / "test.parquet", 3, tmp_path / "heldout.parquet")
     kept = [row["extra_info"] for row in pq.read_table(tmp_path / "heldout.parquet").to_pylist()]
     assert Counter(info["level"] for info in kept) == dict.fromkeys(LEVELS, 3)
     first = [p.problem_id for p in problems if p.level == 5][:3]
     assert [info["problem_id"] for info in kept if info["level"] == 5] == first
+
+
+def test_training_problems_are_the_first_of_the_split_and_of_every_level(tmp_path: Path) -> None:
+    problems = draw_splits(WarmupSettings())["train"]
+    write_problems(problems, "toy", "train", tmp_path / "all.parquet")
+    demo.write_training(tmp_path / "all.parquet", demo.FAST.train_problems, tmp_path / "train.parquet")
+    kept = [row["extra_info"]["problem_id"] for row in pq.read_table(tmp_path / "train.parquet").to_pylist()]
+    assert kept == [problem.problem_id for problem in problems[: demo.FAST.train_problems]]
+    assert {problem.level for problem in problems[: len(kept)]} == set(LEVELS)
 
 
 def test_the_short_demo_has_the_same_shape_and_results_of_its_own() -> None:
@@ -82,14 +91,15 @@ def test_the_short_demo_has_the_same_shape_and_results_of_its_own() -> None:
             fast,
             discovery_steps=full.discovery_steps,
             internalization_steps=full.internalization_steps,
+            train_problems=full.train_problems,
             heldout_per_level=full.heldout_per_level,
         )
         == full
     )
     for settings in (full, fast):
         assert settings.response_limit == RESPONSE_LIMIT
-        # Stage 2 knows each problem: Discovery visits all of them.
-        assert settings.discovery_steps * settings.train_batch_size >= settings.train_per_level * len(LEVELS)
+        # Discovery visits each problem twice: the first visit's budget is of the base model's own lengths.
+        assert settings.discovery_steps * settings.train_batch_size == 2 * settings.train_problems
 
 
 def test_the_summary_has_its_keys(stages: tuple[Stage, Stage], tmp_path: Path, shown: Console) -> None:
