@@ -25,7 +25,7 @@ from lapo_verl.runs.dumps import read_samples
 from lapo_verl.runs.pace import Pace, in_words
 from lapo_verl.runs.stage import USUAL_PACE, Stage, run_stage
 from lapo_verl.runs.summary import comparison_table, summarize
-from toy.task import LEVELS, RESPONSE_LIMIT
+from toy.task import LEVELS, PROMPT_LIMIT, RESPONSE_LIMIT
 
 HERE = Path(__file__).resolve().parent
 TITLES = {"base": "base", "lapo_d": "LAPO-D", "lapo_i": "LAPO-I"}
@@ -116,6 +116,7 @@ def train(
         "LEARNING_RATE": str(settings.learning_rate),
         "TRAIN_BATCH_SIZE": str(settings.train_batch_size),
         "ROLLOUTS": str(settings.rollouts),
+        "PROMPT_LIMIT": str(PROMPT_LIMIT),
         "RESPONSE_LIMIT": str(settings.response_limit),
         "DECAY": str(settings.decay),
         "SIGMA": str(settings.sigma),
@@ -178,7 +179,7 @@ def next_steps(output: Path, settings: Settings, discovery: Stage, internalizati
     VERL_PLATFORM=cpu {lapo} doctor --config-name=lapo_internalization platform=cpu \\
         lapo.init_from={discovery.folder / "checkpoints"} data.train_files={output / "train.parquet"} \\
         data.val_files={output / "heldout.parquet"} data.train_batch_size={settings.train_batch_size} \\
-        data.max_response_length={settings.response_limit}
+        data.max_prompt_length={PROMPT_LIMIT} data.max_response_length={settings.response_limit}
   Your own model and data: "Use it on your own model and data" in the README."""
 
 

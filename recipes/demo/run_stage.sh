@@ -16,6 +16,7 @@ STEPS=${STEPS:-20}
 LEARNING_RATE=${LEARNING_RATE:-2e-4}
 TRAIN_BATCH_SIZE=${TRAIN_BATCH_SIZE:-32}
 ROLLOUTS=${ROLLOUTS:-8}
+PROMPT_LIMIT=${PROMPT_LIMIT:-80}
 RESPONSE_LIMIT=${RESPONSE_LIMIT:-320}
 # Tokens: what one check of the toy takes (100 and 120 in the paper, whose responses have thousands of tokens).
 DECAY=${DECAY:-10}
@@ -37,7 +38,7 @@ python3 -m verl.trainer.main_ppo \
     data.train_files="${TRAIN}" \
     data.val_files="${HELDOUT}" \
     data.train_batch_size="${TRAIN_BATCH_SIZE}" \
-    data.max_prompt_length=80 \
+    data.max_prompt_length="${PROMPT_LIMIT}" \
     data.max_response_length="${RESPONSE_LIMIT}" \
     data.seed=1 \
     actor_rollout_ref.model.path="${MODEL}" \

@@ -29,13 +29,12 @@ from lapo_verl.store import LengthStore
 from mini_paper.cells import is_kept, make_cell, write_cell
 from mini_paper.grid import BASE, SEEDS, TABLES, TRAININGS, Hyperparameters, Training, needed
 from mini_paper.results import RESULTS, cell_path, write_results
-from toy.task import RESPONSE_LIMIT
+from toy.task import PROMPT_LIMIT, RESPONSE_LIMIT
 from toy.warmup import ToyPaths, prepare
 
 RUN_STAGE = Path(__file__).resolve().parents[1] / "demo" / "run_stage.sh"
 # The instruction of Table 4, in words that the task's tokenizer knows.
 CONFLICT_TEXT = " answer the question with {n} tokens."
-PROMPT_LIMIT = 80
 console = Console()
 
 
@@ -148,12 +147,12 @@ def train(lab: Lab, training: Training, seed: int) -> Stage:
         "LEARNING_RATE": str(hyper.learning_rate),
         "TRAIN_BATCH_SIZE": str(hyper.train_batch_size),
         "ROLLOUTS": str(hyper.rollouts),
+        "PROMPT_LIMIT": str(PROMPT_LIMIT),
         "RESPONSE_LIMIT": str(RESPONSE_LIMIT),
         "DECAY": str(hyper.decay),
         "SIGMA": str(hyper.sigma),
     }
     shared = [
-        f"data.max_prompt_length={PROMPT_LIMIT}",
         f"data.train_max_samples={hyper.train_problems}",
         f"data.seed={seed}",
         "actor_rollout_ref.rollout.calculate_log_probs=false",

@@ -47,6 +47,8 @@ FORK_OPENER, PLAIN_OPENER, PASS_OPENER = " check", " given", " wait:"
 # further pass. All are as frequent, at any temperature.
 STYLES = {" quick": (0.0, 0.0), " steady": (0.4, 0.8), " thorough": (0.97, 0.9)}
 
+# Prompt tokens, with a sentence of guidance.
+PROMPT_LIMIT = 80
 # Response tokens; the base model hardly ever needs more (base.md).
 RESPONSE_LIMIT = 320
 # Tokens of the shortest response, of the shortest check that confirms, and what a check that repairs has more.

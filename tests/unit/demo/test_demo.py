@@ -23,7 +23,7 @@ from lapo_verl.runs.dumps import Sample
 from lapo_verl.runs.stage import Stage
 from lapo_verl.runs.summary import summarize
 from toy.task import LEVELS, RESPONSE_LIMIT
-from toy.warmup import WarmupSettings, draw_splits, write_problems
+from toy.warmup import SHIPPED_MODEL, WarmupSettings, draw_splits, write_problems
 
 EASY, HARD = "a3*4=2;b4*3=2;c5*7=5;d4*2=8;e9*3=7;f1*5=5", "a38*4=2;b4*3=2;c5*7=5;d4*2=8;e9*3=7;f1*5=5"
 
@@ -128,6 +128,10 @@ def test_the_commands_that_it_ends_with_are_there(
     assert (report[0], doctor[0]) == ("report", "doctor")
     for name in (report[0], doctor[0]):
         assert typer_testing.CliRunner().invoke(app, [name, "--help"]).exit_code == 0
+    limits = [int(word.split("=")[1]) for word in doctor if word.startswith("data.max_")]
+    context = json.loads((SHIPPED_MODEL / "config.json").read_text())["max_position_embeddings"]
+    assert len(limits) == 2
+    assert sum(limits) <= context
     check_overrides([word for word in doctor if word.startswith("lapo.")])
     assert "Use it on your own model and data" in (Path(__file__).parents[3] / "README.md").read_text()
 

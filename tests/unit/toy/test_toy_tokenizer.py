@@ -11,6 +11,7 @@ pytest.importorskip("transformers")
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from lapo_verl.guidance import guidance_text
+from toy.task import PROMPT_LIMIT
 from toy.tokenizer import END, PAD, build_tokenizer, prompt_text
 
 QUESTION = "a3*4=2;b72*3=6;c5*7=5;d4*2=8;e96*3=8;f1*5=5?"
@@ -57,10 +58,8 @@ def test_guidance_alone_has_the_tokens_that_it_has_in_the_prompt(tokenizer: PreT
     assert len(tokens) <= 16
 
 
-def test_a_guided_prompt_fits_the_prompt_limit_of_the_recipes(tokenizer: PreTrainedTokenizerFast) -> None:
-    script = (Path(__file__).parents[3] / "recipes" / "demo" / "run_stage.sh").read_text()
-    limit = int(script.split("data.max_prompt_length=")[1].split()[0])
+def test_a_guided_prompt_fits_the_prompt_limit(tokenizer: PreTrainedTokenizerFast) -> None:
     # Six forks are the longest question that there is.
     prompt = prompt_text(tokenizer, ";".join(f"{letter}72*3=6" for letter in "abcdef") + "?")
     guidance = guidance_text("range", budget=320.0, low=320.0, high=320.0)
-    assert len(encode(tokenizer, prompt + guidance)) <= limit
+    assert len(encode(tokenizer, prompt + guidance)) <= PROMPT_LIMIT
