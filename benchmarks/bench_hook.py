@@ -5,7 +5,7 @@ step (one transaction, on the disk when it returns). The baseline is the referen
 file {prompt: median} that is rewritten under a lock for each group whose budget changes, and lengths found by encoding
 each response's text again, two times. Its dictionary stays in memory here, which the reference reads anew.
 
-The stores are filled in advance, one record a problem, and lie in the system's file cache, as after some steps of a
+The stores are filled in advance, one record a problem, and are in the system's file cache, as after some steps of a
 training. Steps of all sizes take turns, so that whatever else the machine does hits them alike.
 
     python benchmarks/bench_hook.py                      # 10^4, 10^6 and 10^7 problems: about 5 GB of disk

@@ -1,4 +1,4 @@
-"""Where the folders that lie beside the package are: in a checkout, and in an installed wheel."""
+"""Where the folders beside the package are: in a checkout, and in an installed wheel."""
 
 from __future__ import annotations
 

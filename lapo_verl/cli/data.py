@@ -154,7 +154,8 @@ def convert(
         bool, typer.Option("--text-answers", help="Keep answers in prose; they are compared letter by letter.")
     ] = False,
     skip_unreadable: Annotated[
-        bool, typer.Option("--skip-unreadable", help="Leave out rows that are no problem or have no readable answer.")
+        bool,
+        typer.Option("--skip-unreadable", help="Leave out rows that are not a problem or have no readable answer."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -187,7 +188,7 @@ def check(
     ] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Check every row of files in verl's format; count problems, levels, and questions that stand there twice.
+    """Check every row of files in verl's format; count problems, levels and repeated questions.
 
     Example: lapo data check data/mixture.parquet data/math500.parquet
     """
@@ -204,8 +205,8 @@ def check(
     for checked in checks:
         typer.echo(f"{checked['path']}: {checked['rows']:,} rows, {_contents(checked)}")
         for key, text in (
-            ("repeated_questions", "rows whose question stands in it before"),
-            ("in_earlier_files", "rows whose question stands in a file before"),
+            ("repeated_questions", "rows that repeat a question of the same file"),
+            ("in_earlier_files", "rows that repeat a question of an earlier file"),
         ):
             if checked[key]:
                 typer.echo(f"  {text}: {checked[key]:,}")

@@ -31,14 +31,14 @@ def lapo(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """LAPO for verl: prepare, try out, inspect."""
+    """LAPO for verl: prepare data, check a run, evaluate, report, export."""
 
 
 @app.command()
 def demo(
-    output: Annotated[Path, typer.Option(help="Folder of everything that it makes.")] = Path("outputs/demo"),
+    output: Annotated[Path, typer.Option(help="Folder for all results.")] = Path("outputs/demo"),
     fast: Annotated[bool, typer.Option("--fast", help="Fewer steps and problems.")] = False,
-    retrain: Annotated[bool, typer.Option("--retrain", help="Train the base model anew, do not copy it.")] = False,
+    retrain: Annotated[bool, typer.Option("--retrain", help="Train the base model instead of copying it.")] = False,
 ) -> None:
     """Train both stages on a small model, on the CPU, and show what changed.
 
@@ -88,9 +88,9 @@ def doctor(
     problem: Annotated[str | None, typer.Option(help="Show the prompt of the problem with this id.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
-    """One prompt as the model will see it, and what is wrong, before a training is started.
+    """Check a training before it starts: show one prompt token by token, and all faults.
 
-    Takes the arguments of verl's training command. Exit code 1 where the training could not work.
+    Takes the arguments of verl's training command. Exits with code 1 if the training cannot work.
 
     Example: lapo doctor --config-name=lapo_internalization lapo.init_from=runs/discovery ...
     """
@@ -121,7 +121,7 @@ def repair_tokenizer(
     model: Annotated[str, typer.Argument(help="A folder in Hugging Face format, or a name on the hub.")],
     folder: Annotated[Path, typer.Argument(help="The repaired copy; its weights are links to the model's.")],
 ) -> None:
-    """Copy a model whose tokenizer loses spaces, as lapo doctor and the training say, and repair the copy.
+    """Copy a model whose tokenizer loses spaces (lapo doctor reports it), and repair the copy.
 
     Example: lapo repair-tokenizer models/r1-distill-llama-8b models/repaired
     """
@@ -139,7 +139,7 @@ def stats(
     top: Annotated[int, typer.Option(min=0, help="How many of the most changed problems to show.")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
-    """What a run has learned of its problems' lengths. The run may still be writing.
+    """Show what a run has learned about its problems' lengths. The run may still be training.
 
     Example: lapo stats runs/discovery/lapo_store.sqlite --export lengths.parquet
     """
@@ -168,27 +168,30 @@ def stats(
 def evaluate_models(
     model: Annotated[
         list[str],
-        typer.Option(help="NAME=PATH, once a model: a run, global_step_N, a Hugging Face folder, a name on the hub."),
+        typer.Option(help="NAME=PATH, once per model: a run, global_step_N, a Hugging Face folder, a name on the hub."),
     ],
     data: Annotated[
-        list[str], typer.Option(help="[NAME=]FILE, once a benchmark: parquet or JSONL; its name is the file's.")
+        list[str],
+        typer.Option(help="[NAME=]FILE, once per benchmark: parquet or JSONL; the default name is the file's."),
     ],
-    output: Annotated[Path, typer.Option(help="Folder of the samples; those that lie there are not drawn again.")],
+    output: Annotated[Path, typer.Option(help="Folder for the samples; samples it already contains are kept.")],
     n: Annotated[
-        list[str] | None, typer.Option(help="Samples a problem, 4 if not given; NAME=N for one benchmark's.")
+        list[str] | None, typer.Option(help="Samples per problem, 4 by default; NAME=N for one benchmark.")
     ] = None,
-    temperature: Annotated[float, typer.Option(help="Of the sampling.")] = 0.6,
-    top_p: Annotated[float, typer.Option(help="Of the sampling.")] = 0.95,
-    max_tokens: Annotated[int, typer.Option(help="Response limit.")] = 32768,
-    max_prompt_tokens: Annotated[int, typer.Option(help="A prompt that is longer is an error.")] = 1024,
-    seed: Annotated[int, typer.Option(help="vLLM's; another one gives other samples.")] = 42,
-    conflict: Annotated[str, typer.Option(help="Also under an instruction to use so many tokens: 500,3500.")] = "",
+    temperature: Annotated[float, typer.Option(help="Sampling temperature.")] = 0.6,
+    top_p: Annotated[float, typer.Option(help="Nucleus sampling: share of probability.")] = 0.95,
+    max_tokens: Annotated[int, typer.Option(help="Response limit, tokens.")] = 32768,
+    max_prompt_tokens: Annotated[int, typer.Option(help="A longer prompt is an error.")] = 1024,
+    seed: Annotated[int, typer.Option(help="vLLM's seed; another seed gives other samples.")] = 42,
+    conflict: Annotated[
+        str, typer.Option(help="Also ask with an instruction to use this many tokens, such as 500,3500.")
+    ] = "",
     conflict_text: Annotated[str | None, typer.Option(help="That instruction, with {n} for the number.")] = None,
-    platform: Annotated[str | None, typer.Option(help="cpu or gpu; by default what this machine has.")] = None,
+    platform: Annotated[str | None, typer.Option(help="cpu or gpu; detected by default.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
-    overrides: Annotated[list[str] | None, typer.Argument(help="More of verl's keys, key=value, behind --")] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(help="More of verl's keys, key=value, after --")] = None,
 ) -> None:
-    """Accuracy and tokens of checkpoints on benchmarks, without guidance, by verl's validation.
+    """Measure accuracy and tokens of checkpoints on benchmarks, without guidance, by verl's validation.
 
     Example: lapo eval --model base=owner/model --model lapo_i=runs/internalization
     --data data/math500.parquet --data data/aime24.parquet --n 4 --n aime24=32 --output runs/eval
@@ -241,10 +244,10 @@ def export(
         Path | None, typer.Option("--eval", help="A folder of lapo eval, whose results the model card shows.")
     ] = None,
     base_model: Annotated[str | None, typer.Option(help="owner/name, where the checkpoint does not note it.")] = None,
-    keep_adapter: Annotated[bool, typer.Option("--keep-adapter", help="Of LoRA: write the adapter alone.")] = False,
+    keep_adapter: Annotated[bool, typer.Option("--keep-adapter", help="LoRA only: write the adapter alone.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
 ) -> None:
-    """A checkpoint as a folder for vllm serve, transformers and hf upload, with a budget on request.
+    """Write a checkpoint as a folder for vllm serve, transformers and hf upload, with a budget on request.
 
     Its chat template is the model's own, and takes token_budget as well.
 
@@ -264,16 +267,20 @@ def replay(
     source: Annotated[
         Path, typer.Argument(help="A length store, verl's rollout or validation dumps (folder or .jsonl), or samples.")
     ],
-    tried: Annotated[list[str] | None, typer.Option("--try", help="FIELD=VALUE,VALUE; each makes a setting.")] = None,
+    tried: Annotated[
+        list[str] | None, typer.Option("--try", help="FIELD=VALUE,VALUE: one setting for each value.")
+    ] = None,
     named: Annotated[list[str] | None, typer.Option("--set", help="NAME:FIELD=VALUE,...: one more setting.")] = None,
-    objective: Annotated[str | None, typer.Option(help="NAME,NAME: others, by their defaults; or all.")] = None,
-    run: Annotated[str | None, typer.Option(help="FIELD=VALUE,... of the run's own, where not as noted.")] = None,
-    of: Annotated[str | None, typer.Option(help="Name of a run of the store, to show this one alone.")] = None,
+    objective: Annotated[
+        str | None, typer.Option(help="NAME,NAME: other objectives with their defaults; or all.")
+    ] = None,
+    run: Annotated[str | None, typer.Option(help="FIELD=VALUE,...: corrects the run's own settings.")] = None,
+    of: Annotated[str | None, typer.Option(help="Show only this run of the store.")] = None,
     store: Annotated[Path | None, typer.Option(help="For verl's rollout dumps: the store of their run.")] = None,
     write: Annotated[Path | None, typer.Option(help="Write a new store with the budgets of the one setting.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
-    """Rewards and budgets of recorded rollouts under other settings and objectives, beside the run's own.
+    """Compute rewards and budgets of recorded rollouts under other settings and objectives.
 
     Several --try make a grid; all else is as in the run. In --set and --run, name=kimi takes another objective.
 
@@ -308,9 +315,11 @@ def report(
         ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder of the report; made where there is none.")
+        Path, typer.Option("--output", "-o", help="Folder of the report; created if it is missing.")
     ] = Path("report"),
-    base: Annotated[str | None, typer.Option(help="The run or model to compare with; else the first run.")] = None,
+    base: Annotated[
+        str | None, typer.Option(help="The run or model to compare with; by default the first run.")
+    ] = None,
     problem: Annotated[
         list[str] | None, typer.Option(help="Id of a problem to show budgets and responses of; may be repeated.")
     ] = None,
@@ -319,7 +328,7 @@ def report(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON, for scripts.")] = False,
 ) -> None:
-    """The paper's tables and figures of one or several runs: an HTML page, PNGs, Markdown and JSON.
+    """Make the paper's tables and figures of one or more runs: an HTML page, PNGs, Markdown and JSON.
 
     Example: lapo report base=runs/eval_base lapo_i=runs/eval_i -o report/
     """

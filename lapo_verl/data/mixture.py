@@ -39,7 +39,7 @@ def draw(
 
 def _drawn(problems: Sequence[Problem], count: int, seed: int, name: str) -> list[Problem]:
     if len(problems) < count:
-        raise SourceError(f"{name}: {count:,} problems are wanted and {len(problems):,} are there; ask for fewer")
+        raise SourceError(f"{name}: {count:,} problems are asked for, and only {len(problems):,} exist; ask for fewer")
     return _shuffled(problems, seed)[:count]
 
 

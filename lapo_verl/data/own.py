@@ -147,7 +147,7 @@ def own_problem(row: Row, columns: Columns, name: str) -> OwnProblem:
         name: the ``data_source``.
 
     Raises:
-        UnusableRow: the row is no problem.
+        UnusableRow: the row is not a problem.
         SourceError: as ``Row.answer`` and ``Row.identifier``.
     """
     cell, system, reply = row.values.get(columns.question), False, ""
@@ -156,7 +156,7 @@ def own_problem(row: Row, columns: Columns, name: str) -> OwnProblem:
     elif isinstance(cell, str):
         question = cell.strip()
     else:
-        raise UnusableRow("the question is no text", repr(cell))
+        raise UnusableRow("the question is not a text", repr(cell))
     if columns.input and not is_missing(row.values.get(columns.input)):
         question = f"{question}\n\n{row.text(columns.input)}"
     text = reply if columns.answer is None else row.answer(columns.answer)
@@ -170,7 +170,7 @@ def _conversation(turns: list[Any]) -> tuple[str, bool, str]:
     said: dict[str, list[str]] = {"system": [], "user": [], "assistant": []}
     for turn in turns:
         if not isinstance(turn, dict):
-            raise UnusableRow("a turn of the conversation is no object", repr(turn))
+            raise UnusableRow("a turn of the conversation is not an object", repr(turn))
         role = turn.get("role", turn.get("from"))
         if str(role).casefold() not in _ROLES:
             raise UnusableRow("a turn of the conversation is neither the user's nor the assistant's", repr(role))

@@ -81,10 +81,10 @@ def own_set(
         name: the ``data_source``.
         excluded: the benchmarks' questions, as ``questions_of_files`` gives them.
         text_answers: whether answers may be prose.
-        skip_unreadable: whether rows that are no problem are left out.
+        skip_unreadable: whether rows that are not a problem are left out.
 
     Raises:
-        SourceError: a row is no problem or LAPO's verifier cannot read its answer, unless ``skip_unreadable``; two
+        SourceError: a row is not a problem or LAPO's verifier cannot read its answer, unless ``skip_unreadable``; two
             problems with one id; or nothing stays.
     """
     left_out, unreadable = LeftOut(), LeftOut()

@@ -129,7 +129,7 @@ def _decimal(number: str) -> str:
 def _constant(name: str) -> None:
     """pandas and others write NaN where a value is missing."""
     if name != "NaN":
-        raise ValueError(f"{name} is no number of JSON; write it as a text")
+        raise ValueError(f"{name} is not a JSON number; write it as a text")
 
 
 def _table(path: Path, text: str) -> Iterator[tuple[str, Any]]:
@@ -204,7 +204,9 @@ def _load_hub(name: str, source: Source | None, split: str) -> Any:
             )
         elif source is not None and source.gated:
             hint = "; it is gated: accept its terms on its page on the hub, then set HF_TOKEN or run `hf auth login`"
-        raise SourceError(f"{name}: neither a local file nor to be had from the hub: {_causes(error)}{hint}") from error
+        raise SourceError(
+            f"{name}: neither a local file nor a data set that the hub gives: {_causes(error)}{hint}"
+        ) from error
 
 
 @contextmanager

@@ -87,7 +87,7 @@ def _same_truth(one: str, other: str) -> bool:
 
 
 def without_overlap(problems: Iterable[Problem], elsewhere: Mapping[str, str], left_out: LeftOut) -> list[Problem]:
-    """Those whose question does not stand elsewhere: {normalized question: where, as the reason}."""
+    """The problems whose question occurs nowhere else: {normalized question: where, as the reason}."""
     kept = []
     for problem in problems:
         reason = elsewhere.get(normalized(problem.question))

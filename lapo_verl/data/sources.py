@@ -149,7 +149,7 @@ _CHOICES: Final = ("Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2",
 
 
 def _gpqa(row: Row) -> Problem:
-    """The choices stand in an order that depends on the record and on nothing else."""
+    """The order of the choices depends on the record and on nothing else."""
     record = row.identifier("Record ID")
     order = sorted(_CHOICES, key=lambda column: hashlib.sha256(f"{record}\n{column}".encode()).hexdigest())
     lines = [f"({letter}) {row.text(column)}" for letter, column in zip("ABCD", order, strict=True)]

@@ -30,7 +30,7 @@ def other_loops(split: str, names: Mapping[str | None, int], loop: str, guided: 
     if not others:
         return []
     named = ", ".join(f"{name!r} in {_share(count, rows)}" for name, count in others.items())
-    text = f"{split} rows: agent_name is {named}, and verl runs that in the place of {loop}"
+    text = f"{split} rows: agent_name is {named}, and verl runs that instead of {loop}"
     if guided:
         raise DataError(
             f"{text}: these rows would get no guidance and count as guided. Take the column agent_name out of the data"

@@ -27,7 +27,7 @@ def compose_config(
     Args:
         config_name: as ``--config-name``.
         overrides: as on the command line, ``key=value``.
-        config_path: as ``--config-path``: a folder (a relative one lies beside verl's trainer) or ``pkg://module``, in
+        config_path: as ``--config-path``: a folder (relative to verl's trainer) or ``pkg://module``, in
             place of verl's configs.
         config_dir: as ``--config-dir``: a folder that is searched as well. Of two configs of one name, its own is
             taken, and Hydra's command would take the other.

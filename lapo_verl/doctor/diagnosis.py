@@ -32,7 +32,7 @@ Say = Callable[[str], None]
 
 
 class DoctorError(ValueError):
-    """There is no prompt to show; the message says why and the way out."""
+    """There is no prompt to show; the message says why, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ def _compose(request: Request, diagnosis: Diagnosis) -> DictConfig:
     config = compose_config(request.config_name, good, request.config_path, request.config_dir)
     if "lapo" not in config:
         raise DoctorError(
-            f"--config-name={request.config_name} is none of LAPO's configs, which are lapo_discovery, "
+            f"--config-name={request.config_name} is not one of LAPO's configs, which are lapo_discovery, "
             "lapo_internalization and acc_only"
         )
     return config
@@ -320,7 +320,7 @@ def _show_prompt(
     index = 0 if wanted is None else next((i for i, problem in kept if problem == row_problem_id(first)), None)
     if index is None:
         raise DoctorError(
-            f"row {wanted} (problem {row_problem_id(first)}) is none of the {len(dataset)} rows that are trained on: "
+            f"row {wanted} (problem {row_problem_id(first)}) is not one of the {len(dataset)} rows of the training: "
             "its prompt is too long, or data.train_max_samples left it out"
         )
     row = dataset[index]

@@ -12,7 +12,7 @@ class Finding:
 
     Attributes:
         level: ``error`` (the run cannot work), ``warning`` (it runs, and hardly as meant) or ``remark``.
-        text: what was found, and the way out.
+        text: what was found, and what to do.
     """
 
     level: Literal["error", "warning", "remark"]

@@ -147,7 +147,7 @@ def logical_cpu_findings(config: DictConfig) -> Iterator[Finding]:
     if have < needed:
         yield Finding(
             "error",
-            f"Ray has {have} logical CPUs and verl needs {needed}; it would wait for ever. Set "
+            f"Ray has {have} logical CPUs and verl needs {needed}; it would wait forever. Set "
             f"ray_kwargs.ray_init.num_cpus={needed} (they are logical: the machine may have fewer), or lower "
             "transfer_queue.backend.SimpleStorage.num_data_storage_units",
         )

@@ -24,7 +24,7 @@ SEAM = 6
 
 
 class ExampleError(ValueError):
-    """No prompt can be made of a row; the message says why and the way out."""
+    """No prompt can be made of a row; the message says why, and what to do."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ WEIGHT_FILES = ("*.safetensors", "*.bin")
 
 
 class ModelError(ValueError):
-    """The model cannot be loaded; the message names its key and the way out."""
+    """The model cannot be loaded; the message names its key and says what to do."""
 
 
 @dataclass(frozen=True)

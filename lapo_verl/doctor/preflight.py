@@ -1,4 +1,4 @@
-"""Hydra's callback: everything that can be known to be wrong before Ray starts is said here, in one message.
+"""Hydra's callback: it reports all faults that can be found before Ray starts, in one message.
 
 It runs in the driver, inside verl's own command, because LAPO's configs name it under ``hydra.callbacks``. The same
 checks are run by ``lapo doctor``, which goes on after a failure and collects them all.
@@ -60,7 +60,7 @@ FAILURES = (ValueError, OSError, RuntimeError)
 
 
 class PreflightError(ValueError):
-    """A run that cannot work; the message says what is wrong and the way out."""
+    """A run that cannot work; the message says what is wrong and what to do."""
 
 
 class Run:
@@ -212,7 +212,7 @@ def run_check(check_one: Check, run: Run) -> list[Finding]:
         raise
     except Exception as error:
         raise PreflightError(
-            f"{check_one.__name__} broke down ({type(error).__name__}: {error}), so this run is not known to work. "
+            f"{check_one.__name__} failed ({type(error).__name__}: {error}), so this run is not known to work. "
             "Correct the data or the key that it names; where it names none, this is a fault of lapo-verl: report it"
         ) from error
 
@@ -424,7 +424,7 @@ def check_resume(run: Run) -> list[Finding]:
 
 
 def check_starting_point(run: Run) -> list[Finding]:
-    """Where ``lapo.init_from`` names a run, its newest checkpoint is taken, and the step is said.
+    """Where ``lapo.init_from`` names a run, takes its newest checkpoint and prints its step.
 
     A run that is resumed keeps the reference model of the KL term that it began with.
     """
@@ -503,7 +503,7 @@ class _Match:
 
 def _match(store: LengthStore, problems: set[str]) -> _Match:
     known, recorded = len(store.known(problems)), int(store.totals()["problems"])
-    # A short stage 1 visits a part of the problems only: the smaller of the two sets should lie in the other.
+    # A short stage 1 visits a part of the problems only: the smaller of the two sets should be part of the other.
     smaller = min(recorded, len(problems))
     return _Match(recorded, known, 1 - known / smaller if smaller else 0.0)
 

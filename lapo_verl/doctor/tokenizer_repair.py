@@ -31,7 +31,7 @@ def repair_tokenizer(model: str, target: Path) -> Path:
         raise TokenizerError(f"{model}: the tokenizer reads texts as its {FILE} says; there is nothing to repair")
     target = target.expanduser()
     if target.exists() and any(target.iterdir()):
-        raise TokenizerError(f"{target}: has files in it; give a new folder")
+        raise TokenizerError(f"{target}: is not empty; give a new folder")
     _copy(source, target)
     difference = find_difference(AutoTokenizer.from_pretrained(target), target / FILE)
     if difference is not None:

@@ -106,8 +106,8 @@ def check_round_trip(run: Run) -> list[Finding]:
     if difference is None:
         return []
     text = (
-        f"{path}: transformers loads the tokenizer as {type(tokenizer).__name__}, which reads texts otherwise than its "
-        f"{FILE}: {difference}. Write a repaired copy with: lapo repair-tokenizer {path} FOLDER, and set "
+        f"{path}: transformers loads the tokenizer as {type(tokenizer).__name__}, which reads texts differently from "
+        f"its {FILE}: {difference}. Write a repaired copy with: lapo repair-tokenizer {path} FOLDER, and set "
         "actor_rollout_ref.model.path=FOLDER"
     )
     if difference.loses_text:

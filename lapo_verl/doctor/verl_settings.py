@@ -178,7 +178,7 @@ def _replaced_hooks(config: DictConfig, trapped: Collection[str]) -> Iterator[Fi
         if replaced and not replaced.keys() & set(trapped):
             found = ", ".join(f"{key}={value}" for key, value in replaced.items())
             text = (
-                f"{found} is in the place of LAPO's {', '.join(expected[key] for key in replaced)}; unless it is built "
+                f"{found} replaces LAPO's {', '.join(expected[key] for key in replaced)}; unless it is built "
                 "on that one, this part of LAPO is missing. Leave the key as it is"
             )
             yield Finding("warning", text)

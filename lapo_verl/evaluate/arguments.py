@@ -74,7 +74,7 @@ def _whole(option: str, argument: str, number: str) -> int:
     try:
         return int(number)
     except ValueError as error:
-        raise EvalError(f"{option} {argument}: {number!r} is no whole number") from error
+        raise EvalError(f"{option} {argument}: {number!r} is not a whole number") from error
 
 
 def _without_twins(option: str, pairs: Iterable[tuple[str, T]]) -> dict[str, T]:

@@ -127,7 +127,7 @@ def evaluate(
 
 
 def _with_prompt(model: Model, settings: EvalSettings, console: Console) -> Model:
-    """The model with the prompt that it is asked with, which is said."""
+    """The model with the prompt that it is asked with; prints that prompt's name."""
     prompt, why = prompt_of(model, settings)
     console.print(f"{model.name}: lapo.prompt={prompt.name}, {why}", highlight=False, markup=False)
     return replace(model, prompt=prompt)
@@ -259,4 +259,4 @@ def _check_benchmark_names(settings: EvalSettings, names: Sequence[str]) -> None
         if name not in names:
             nearest = get_close_matches(name, names, n=1)
             hint = f"; did you mean {nearest[0]}?" if nearest else ""
-            raise EvalError(f"n is given for a benchmark {name!r}, and there are: {', '.join(names)}{hint}")
+            raise EvalError(f"n is given for the benchmark {name!r}, which is not one of {', '.join(names)}{hint}")

@@ -1,4 +1,4 @@
-"""Which weights a checkpoint stands for, and a fingerprint by which changed ones are noticed."""
+"""Which weights a checkpoint names, and a fingerprint by which changed ones are noticed."""
 
 from __future__ import annotations
 
@@ -86,14 +86,14 @@ def _what_is_missing(folder: Path) -> str:
     checkpoints = checkpoints_of(folder)
     if checkpoints or list(folder.rglob("model_world_size_*_rank_*.pt")):
         return why_no_model((*checkpoints, folder)[0])
-    return f"{folder} is no Hugging Face model: it needs config.json and weights ({' or '.join(WEIGHTS)})"
+    return f"{folder} is not a Hugging Face model: it needs config.json and weights ({' or '.join(WEIGHTS)})"
 
 
 def _context(config: Path) -> int | None:
     try:
         context = json.loads(config.read_text(encoding="utf-8")).get("max_position_embeddings")
     except (ValueError, AttributeError) as error:
-        raise EvalError(f"{config}: is no model's configuration: {error}") from error
+        raise EvalError(f"{config}: is not a model's configuration: {error}") from error
     return context if isinstance(context, int) else None
 
 

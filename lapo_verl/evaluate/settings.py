@@ -13,7 +13,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 
 class EvalError(ValueError):
-    """An evaluation that cannot be made; the message says why and the way out."""
+    """An evaluation that cannot be made; the message says why, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class EvalSettings:
             be batched alike.
         conflicts: lengths in tokens that a contradicting instruction asks for; each is one more condition in which
             every problem is answered (Table 4).
-        conflict_text: that instruction, put behind the user's last turn; ``{n}`` stands for the length.
+        conflict_text: that instruction, put behind the user's last turn; ``{n}`` is replaced by the length.
         overrides: more of verl's keys, ``key=value``.
 
     Raises:
@@ -66,7 +66,9 @@ class EvalSettings:
             "{n}" in self.conflict_text, f"the conflict text needs {{n}} for the length, got {self.conflict_text!r}"
         )
         for override in self.overrides:
-            _require("=" in override, f"{override!r} is no key=value of verl's (give --model and --data once per item)")
+            _require(
+                "=" in override, f"{override!r} is not a key=value of verl's (give --model and --data once per item)"
+            )
 
     @property
     def conditions(self) -> dict[str, str]:
@@ -89,7 +91,7 @@ class EvalSettings:
 
 
 def check_name(kind: str, name: str) -> str:
-    """A name that can stand in file names and tables.
+    """A name that fits into file names and tables.
 
     Raises:
         EvalError: it cannot.

@@ -40,7 +40,7 @@ def read_evaluation(folder: Path, fingerprint: str) -> Evaluated:
         models = {name: each["fingerprint"] for name, each in made["checkpoints"].items()}
         results = [Result(**result) for result in made["results"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ExportError(f"--eval {folder}: is no folder of lapo eval ({type(error).__name__}: {error})") from error
+        raise ExportError(f"--eval {folder}: is not a folder of lapo eval ({type(error).__name__}: {error})") from error
     name = next((name for name, found in models.items() if found == fingerprint), None)
     if name is None:
         raise ExportError(

@@ -95,6 +95,6 @@ def _check_output(output: Path, source: Source, force: bool) -> None:
     if source.folder.resolve().is_relative_to(output):
         raise ExportError(f"{output}: is, or contains, the checkpoint; give another folder")
     if not force:
-        raise ExportError(f"{output}: has files in it; give another folder, or replace it with --force")
+        raise ExportError(f"{output}: is not empty; give another folder, or replace it with --force")
     if not ((output / TEMPLATE).is_file() and (output / CARD).is_file()):
-        raise ExportError(f"{output}: is no earlier export, and --force replaces nothing else; give another folder")
+        raise ExportError(f"{output}: is not an earlier export, and --force replaces nothing else; give another folder")

@@ -1,4 +1,4 @@
-"""Which trainings made a model, read from what lies in its checkpoint: the notes, and the length store's snapshot."""
+"""Which trainings made a model, read from the files of its checkpoint: the notes, and the length store's snapshot."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def write_prompts(source: Path, target: Path, budget: Budget, prompt: PromptNote
         prompt: of the training; None for the model's own chat template.
 
     Raises:
-        ExportError: the tokenizer is missing or reads texts otherwise than its file says, or the template does not give
+        ExportError: the tokenizer is missing or reads texts differently from its file, or the template does not give
             the training's tokens.
     """
     if not (source / TOKENIZER_FILE).is_file():
@@ -153,7 +153,7 @@ def _check_round_trip(folder: Path) -> None:
     difference = find_difference(tokenizer, folder / TOKENIZER_FILE)
     if difference is not None:
         raise ExportError(
-            f"transformers loads the tokenizer as {type(tokenizer).__name__}, which reads texts otherwise than its "
+            f"transformers loads the tokenizer as {type(tokenizer).__name__}, which reads texts differently from its "
             f"{TOKENIZER_FILE}: {difference}. Write a repaired copy of the Hugging Face folder with lapo "
             "repair-tokenizer, and export that"
         )

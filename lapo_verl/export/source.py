@@ -86,7 +86,7 @@ def _expected(folder: Path) -> set[str]:
         try:
             expected |= set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
         except (ValueError, KeyError, AttributeError) as error:
-            raise ExportError(f"{index}: is no index of weights ({error}); copy the checkpoint again") from error
+            raise ExportError(f"{index}: is not an index of weights ({error}); copy the checkpoint again") from error
     for found in (_NUMBERED.fullmatch(path.name) for path in folder.iterdir()):
         if found is not None:
             stem, count, suffix = found.groups()

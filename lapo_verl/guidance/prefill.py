@@ -7,7 +7,7 @@ from typing import Any
 
 from lapo_verl.guidance.think import END_THINK, THINK, template_text, thinks
 
-# How a template writes the block's opening: the newline stands as itself in a file, escaped in a jinja string.
+# How a template writes the block's opening: a file has the newline itself, a jinja string its escape.
 _OPENS_WITH_NEWLINE = re.compile(rf"{THINK}(\\n|\n)")
 # Tokens that the end of a prompt is read from.
 _TAIL = 16

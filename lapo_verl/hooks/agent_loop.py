@@ -27,7 +27,7 @@ class LapoSingleTurnAgentLoop(SingleTurnAgentLoop):  # type: ignore[misc]
         super().__init__(tokenizer=tokenizer, processor=processor, hf_model_type=fitting, **kwargs)
 
     async def run(self, sampling_params: dict[str, Any], priority: int = 0, **kwargs: Any) -> AgentLoopOutput:
-        """One rollout. verl makes an agent loop for each, so its row's guidance may lie on ``self``."""
+        """One rollout. verl makes an agent loop for each, so ``self`` may hold its row's guidance."""
         lapo = kwargs.get("lapo") or {}
         self.guidance = lapo.get("guidance", "")
         self.problem_id = lapo.get("problem_id")

@@ -158,11 +158,11 @@ def _check_is_verls(folder: Path) -> None:
     if not folder.is_dir():
         there = sorted(path.name for path in folder.parent.glob("global_step_*"))
         hint = f"there are {', '.join(there)}" if there else f"{folder.parent} has none"
-        raise ValueError(f"{folder}: there is no such checkpoint ({hint}); set trainer.resume_from_path to one")
+        raise ValueError(f"{folder}: no such checkpoint ({hint}); set trainer.resume_from_path to one")
     if not (folder / "actor").is_dir():
         raise ValueError(
-            f"{folder}: is no checkpoint of verl's, it has no folder actor/ with the weights. Resume from another one "
-            "(verl removes the weights of old checkpoints where trainer.max_actor_ckpt_to_keep is set)"
+            f"{folder}: is not a checkpoint of verl's: it has no folder actor/ with the weights. Resume from another "
+            "one (verl removes the weights of old checkpoints where trainer.max_actor_ckpt_to_keep is set)"
         )
 
 

@@ -44,7 +44,7 @@ def choose_builder(tokenizer: Any, hf_model_type: str | None, processor: Any = N
         processor: of a model that sees images; None for one that reads text alone.
 
     Raises:
-        ValueError: a processor and a text model's builder; no other builder mends that.
+        ValueError: a processor and a text model's builder; no other builder helps.
     """
     try:
         name = _builder_name(tokenizer, hf_model_type, processor)

@@ -50,7 +50,7 @@ def checked_memory(objective: Objective, memory: Memory | None, groups: Groups) 
     """``objective.adapt``.
 
     Raises:
-        ValueError: the memory is no dict of JSON values, or needs lengths that are not known.
+        ValueError: the memory is not a dict of JSON values, or needs lengths that are not known.
     """
     _check_lengths(objective, groups)
     after = objective.adapt(memory, groups)

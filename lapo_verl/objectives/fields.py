@@ -53,7 +53,7 @@ def nearest(word: object, known: Iterable[str]) -> str:
     """The end of a message about an unknown word: the known one that is nearest, or all of them."""
     names = list(known)
     close = difflib.get_close_matches(str(word), names, n=1, cutoff=0.4)
-    return f"did you mean {close[0]}?" if close else f"there are: {', '.join(names) or 'none'}"
+    return f"did you mean {close[0]}?" if close else f"choose one of: {', '.join(names)}" if names else "there are none"
 
 
 def _check(name: str, value: Any, kind: Any) -> None:

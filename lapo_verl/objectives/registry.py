@@ -98,11 +98,11 @@ def _classes(module: ModuleType) -> list[type[Objective]]:
 
 def _check_class(found: Any, where: str) -> None:
     if not (inspect.isclass(found) and issubclass(found, Objective)):
-        raise ValueError(f"{where} is no subclass of lapo_verl.objectives.Objective")
+        raise ValueError(f"{where} is not a subclass of lapo_verl.objectives.Objective")
     if "__dataclass_params__" not in vars(found):
-        raise ValueError(f"{where} is no dataclass: put @dataclass(frozen=True) above it")
+        raise ValueError(f"{where} is not a dataclass: put @dataclass(frozen=True) above it")
     if inspect.isabstract(found):
         raise ValueError(f"{where} does not define {', '.join(sorted(found.__abstractmethods__))}")
     for field in dataclasses.fields(found):
         if field.name in RESERVED_FIELDS:
-            raise ValueError(f"{where} has a field {field.name!r}, which names the objective itself: call it otherwise")
+            raise ValueError(f"{where} has a field {field.name!r}, which names the objective itself: rename the field")

@@ -1,7 +1,7 @@
 """``lapo replay``: rewards and budgets of recorded rollouts under other objectives. Is a change worth a training?
 
 A replay gives the same rollouts other rewards. What the model would have written for these rewards it cannot say;
-it says what GRPO would have been told about the rollouts that there were.
+it says what GRPO would have been told about the recorded rollouts.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Source:
     """What a replay reads: visits, which of them are wanted, and the runs that made them.
 
     Attributes:
-        visits: all that there are.
+        visits: all of the source's.
         measured: shape (V,) bool, those whose rewards are wanted.
         runs: in the order of training.
         scores: {step: rewards of each group} as verl trained on them; None where there is no training dump.
@@ -104,7 +104,7 @@ def read_source(path: Path, of: str | None = None, run: str | None = None, store
     if files and reading.is_training_dump(files[0]):
         return _read_training_dump(path, files, of, run, store)
     if store is not None:
-        raise ReplaySettingError(f"{path} is no training dump, and --store goes with these alone: leave it out")
+        raise ReplaySettingError(f"{path} is not a training dump, and --store is for training dumps only: leave it out")
     if is_store:
         return _read_store(path, of, run)
     if of is not None:
@@ -368,7 +368,7 @@ def _check_write(source: Source, settings: Sequence[Setting], target: Path) -> N
             raise ReplaySettingError(f"--write takes other fields of {own.name}, not another objective")
         _check_makes_budgets(own, settings[0].objectives[run])
     if target.exists():
-        raise ReplaySettingError(f"{target}: is there already; give the name of a new file")
+        raise ReplaySettingError(f"{target}: exists already; give the name of a new file")
 
 
 def _check_makes_budgets(own: Objective, changed: Objective) -> None:
@@ -408,7 +408,7 @@ def check_lines(check: Mapping[str, Any]) -> Iterator[str]:
         found = check[what]
         if found is not None:
             line = f"{what} under the run's settings: {found['equal']:,} of {found[unit]:,} {unit} as recorded"
-            yield line if found["equal"] == found[unit] else f"{line}; were these its settings? (see --run)"
+            yield line if found["equal"] == found[unit] else f"{line}; was it trained with these settings? (see --run)"
 
 
 def _table(settings: Sequence[Mapping[str, Any]], columns: Sequence[tuple[str, str, str, str]], title: str) -> Table:

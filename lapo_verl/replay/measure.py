@@ -95,7 +95,7 @@ class Replay:
     """Recorded visits, made ready for any number of settings.
 
     Args:
-        visits: all that there are, for targets follow from the whole history.
+        visits: all of them, since targets follow from the whole history.
         measured: shape (V,) bool, the visits that ``metrics`` is about.
         runs: in the order of training, with the objectives that the visits were made with.
 

@@ -92,7 +92,7 @@ def parse_assignments(option: str, text: str) -> dict[str, Any]:
     """``key=value,key=value`` as a mapping; numbers are numbers.
 
     Raises:
-        ReplaySettingError: a part that is no assignment.
+        ReplaySettingError: a part that is not an assignment.
     """
     pairs = (_assignment(option, part) for part in text.split(",") if part)
     return {key: _value(value) for key, value in pairs}

@@ -27,7 +27,7 @@ def resampled_means(
 ) -> NDArray[np.float64]:
     """Means over problems that are drawn with replacement, as many as there are.
 
-    What stands in one row is drawn together, so that differences of columns are paired.
+    The values of a row are drawn together, so that differences of columns are paired.
 
     Args:
         values: shape (problems, columns).

@@ -35,7 +35,7 @@ plt.rcParams["text.parse_math"] = False
 
 @dataclass(frozen=True)
 class Trail:
-    """Where a run stands between accuracy and tokens; one point a checkpoint, in the order of training.
+    """A run's accuracy against its tokens; one point a checkpoint, in the order of training.
 
     Attributes:
         style: position of its colour and mark.
@@ -76,7 +76,7 @@ def draw_levels(models: Mapping[str, Mapping[str, Any]], path: Path, title: str 
     levels += [level for summary in models.values() for level in summary["by_level"] if level not in levels]
     levels = list(dict.fromkeys(levels))
     figure, axes = plt.subplots(figsize=(7, 4))
-    # Lines that lie on one another stay visible: each is thinner, and its mark smaller, than the one below.
+    # Lines on top of one another stay visible: each is thinner, and its mark smaller, than the one below.
     for position, (name, summary) in enumerate(models.items()):
         places = [levels.index(level) for level in summary["by_level"]]
         tokens = [part["tokens"] for part in summary["by_level"].values()]

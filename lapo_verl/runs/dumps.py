@@ -47,7 +47,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Text:
-    """What stands in a sample's row, for reading by people."""
+    """The texts of a sample's row, for people to read."""
 
     prompt: str
     response: str
@@ -67,7 +67,7 @@ def read_samples(
         progress: called with the number of bytes read since the last call.
 
     Raises:
-        DumpError: no such file or no samples; without ``left_out`` also a line that is no JSON or lacks a field.
+        DumpError: no such file or no samples; without ``left_out`` also a line that is not JSON or lacks a field.
     """
     lost: Counter[str] = Counter()
     first_lost: dict[str, int] = {}
@@ -96,7 +96,7 @@ def read_samples(
 
 
 def read_text(path: Path, offset: int) -> Text:
-    """Prompt, response and ground truth of the row that starts at ``offset``, as they stand in the file."""
+    """Prompt, response and ground truth of the row that starts at ``offset``, as the file has them."""
     with path.open("rb") as file:
         file.seek(offset)
         row = json.loads(file.readline())
@@ -112,10 +112,10 @@ def read_metrics(paths: Iterable[Path], left_out: list[str] | None = None) -> di
     """{step: metrics} from verl's file logger; of several logs (a resumed run) the later one wins.
 
     Args:
-        left_out: where to say what was left out; without it, what is no metrics row is an error.
+        left_out: where to say what was left out; without it, what is not a metrics row is an error.
 
     Raises:
-        DumpError: no such file; a line that is no metrics row, except a last one that was cut off when the run died.
+        DumpError: no such file; a line that is not a metrics row, except a last one that was cut off when the run died.
     """
     steps: dict[int, dict[str, float]] = {}
     for path in paths:
@@ -157,7 +157,7 @@ _RESPONSE = ("output", "response")
 
 def _sample(row: Any, offset: int) -> Sample:
     if not isinstance(row, dict):
-        raise _UnusableRowError("is no object")
+        raise _UnusableRowError("is not an object")
     problem, prompt = row.get("problem_id"), _first(row, "input", "prompt")
     if problem is None and prompt is not None:
         problem = hashlib.sha256(json.dumps(prompt).encode()).hexdigest()[:16]
@@ -193,7 +193,7 @@ def _number(name: str, value: Any) -> float:
     if value is None:
         raise _UnusableRowError(f"no field {name!r}")
     if not _is_number(value) or value < 0:
-        raise _UnusableRowError(f"field {name!r} is no number from 0 on")
+        raise _UnusableRowError(f"field {name!r} is not a number >= 0")
     return float(value)
 
 

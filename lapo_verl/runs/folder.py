@@ -1,4 +1,4 @@
-"""What lies in a run's folder: samples of its checkpoints, training logs, the length store."""
+"""The contents of a run's folder: samples of its checkpoints, training logs, the length store."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WHAT_A_RUN_IS = (
 
 
 class RunError(ValueError):
-    """The runs cannot be used as asked; the message names what and the way out."""
+    """The runs cannot be used as asked; the message names what is wrong and what to do."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def dumps_of(path: Path) -> list[Path]:
 
 
 def read_run(name: str, path: Path, left_out: list[str], progress: Callable[[int], object] | None = None) -> Run:
-    """Everything in a run that can be used; what cannot is said in ``left_out``."""
+    """Everything in a run that can be used; ``left_out`` names the rest."""
     run = Run(name, path)
     if not path.exists():
         left_out.append(f"{name}: there is no {path}")
@@ -203,7 +203,7 @@ def _checkpoints(
 
 
 def _hint(path: Path) -> str:
-    """The way out where someone gave the folder of several runs."""
+    """What to do, for someone who gave the folder of several runs."""
     inside = sorted(child for child in path.iterdir() if child.is_dir()) if path.is_dir() else []
     runs = [str(child) for child in inside if dumps_of(child) or _logs_of(child) or _stores_of(child)]
     return f"; give its subfolders instead: {' '.join(runs)}" if runs else ""

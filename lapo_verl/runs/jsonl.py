@@ -32,11 +32,11 @@ def json_lines(
 
     Args:
         notes: gets a sentence where a line that is not empty was left out.
-        skip_broken: leave out every line that is no JSON.
+        skip_broken: leave out every line that is not JSON.
         progress: called with the number of bytes read since the last call.
 
     Raises:
-        DumpError: the file cannot be read; without ``skip_broken``, a line other than a cut last one is no JSON.
+        DumpError: the file cannot be read; without ``skip_broken``, a line other than a cut last one is not JSON.
     """
     broken: list[int] = []
     offset = unreported = 0

@@ -1,7 +1,7 @@
 """Keyword groups: how often a response shows which behaviour (Fig. 4).
 
-The paper names the four behaviours and not the words; these lists are this project's. A word counts where it stands
-alone ("check" also in "double-check"), a phrase wherever it stands ("other way" also in "another way"); upper and lower
+The paper names the four behaviours and not the words; these lists are this project's. A word counts where it is
+alone ("check" also in "double-check"), a phrase wherever it occurs ("other way" also in "another way"); upper and lower
 case are the same.
 """
 

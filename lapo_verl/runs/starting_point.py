@@ -50,7 +50,7 @@ def starting_point(init_from: Path) -> StartingPoint:
             return StartingPoint(checkpoint / SNAPSHOT, weights, step_of(checkpoint))
     if not checkpoints:
         raise StartingPointError(
-            f"lapo.init_from={init_from}: has no checkpoint, that is no folder global_step_<number>. Name the "
+            f"lapo.init_from={init_from}: has no checkpoint (a folder global_step_<number>). Name the "
             "trainer.default_local_dir of the Discovery run, and train it with trainer.save_freq above 0"
         )
     newest = checkpoints[0]

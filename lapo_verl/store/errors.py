@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 class StoreError(RuntimeError):
-    """A length store cannot do what it was asked; the message names the file and the way out."""
+    """A length store cannot do what it was asked; the message names the file and says what to do."""
 
 
 class StoreLockedError(StoreError):

@@ -77,7 +77,7 @@ class LengthStore:
 
         Raises:
             StoreLockedError: another live process writes to it.
-            StoreDamagedError: the file is no store, is damaged, was written by a newer version, or lacks the
+            StoreDamagedError: the file is not a store, is damaged, was written by a newer version, or lacks the
                 ``-wal`` that its latest steps are in.
             StoreError: there is none to read, or it cannot be opened.
             ValueError: ``meta`` is given for reading only.
@@ -120,7 +120,7 @@ class LengthStore:
 
         Raises:
             StoreError: the run is another objective's, or the store cannot be written.
-            ValueError: the name is no text, or a value has no JSON.
+            ValueError: the name is not a text, or a value has no JSON.
         """
         with self._writing() as connection:
             runs.begin(connection, self.path, name, objective, settings)
@@ -255,7 +255,7 @@ class LengthStore:
 
         Raises:
             ValueError: there is no such run.
-            TypeError: the step is no whole number.
+            TypeError: the step is not a whole number.
             StoreError: the store cannot be written; nothing is then forgotten.
         """
         step = operator.index(step)
@@ -355,11 +355,11 @@ class LengthStore:
     def restore(copy_path: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
         """Checks the snapshot at ``copy_path`` and puts it at ``path``, in place of what is there.
 
-        A file at ``path`` that is no readable store is kept beside it with ``.damaged`` added to its name.
+        A file at ``path`` that is not a readable store is kept beside it with ``.damaged`` added to its name.
         Who has ``path`` open for reading goes on to see the old store and must open it again.
 
         Raises:
-            StoreDamagedError: the copy is no store, is damaged, or was written by a newer version.
+            StoreDamagedError: the copy is not a store, is damaged, or was written by a newer version.
             StoreLockedError: a live process writes to ``path``.
             StoreError: a file is missing, or cannot be read or written.
         """

@@ -44,7 +44,7 @@ def begin(
 
     Raises:
         StoreError: the run is another objective's.
-        ValueError: the name is no text, or a value has no JSON.
+        ValueError: the name is not a text, or a value has no JSON.
     """
     check_text("the name of a run", name)
     row = connection.execute("SELECT run, objective, settings FROM runs WHERE name = ?", (name,)).fetchone()

@@ -99,11 +99,11 @@ def write(path: Path, copy_path: Path) -> None:
 def restore(copy_path: Path, path: Path) -> None:
     """Checks the copy at ``copy_path`` and puts it at ``path``, in place of what is there.
 
-    A file at ``path`` that is no readable store is kept beside it with ``.damaged`` added to its name.
+    A file at ``path`` that is not a readable store is kept beside it with ``.damaged`` added to its name.
     Readers that have ``path`` open go on to see the old store and must open it again.
 
     Raises:
-        StoreDamagedError: the copy is no store, is damaged, or was written by a newer version.
+        StoreDamagedError: the copy is not a store, is damaged, or was written by a newer version.
         StoreLockedError: a live process writes to ``path``.
         StoreError: a file is missing or cannot be read or written. In all of these cases ``path`` is as it was.
     """
@@ -134,7 +134,7 @@ def check_present(path: Path) -> None:
     if path.is_dir():
         raise StoreError(f"{path}: is a folder. Give the path of a store's file.")
     if not path.exists():
-        raise StoreError(f"{path}: there is no such length store. See that the path is right.")
+        raise StoreError(f"{path}: no such length store. Check the path.")
     # SQLite takes an empty file for a new database; a store is never empty, since it appears whole.
     if path.stat().st_size == 0:
         raise StoreDamagedError(f"{path}: is empty. Restore it from a snapshot, or delete it to start anew.")

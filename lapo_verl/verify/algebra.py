@@ -23,7 +23,7 @@ from lapo_verl.verify.expression import Node, names, parse
 # The size of an exact number, and so the degree of a polynomial: 256 times a coordinate's bits.
 _MAX_BITS: Final = 16_384
 _COORDINATE_BITS: Final = 64
-# Other numbers have 500 bits and lie between 2^-100 and 2^100, so that rounding is far below any difference.
+# Other numbers have 500 bits and are between 2^-100 and 2^100, so that rounding is far below any difference.
 _PRECISION_BITS: Final = 500
 _MAX_MAGNITUDE: Final = 100
 _ROUNDING: Final = 2.0**-350

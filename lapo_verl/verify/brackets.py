@@ -1,4 +1,4 @@
-"""Where the brackets of a text open and close, and what lies outside all of them."""
+"""Where the brackets of a text open and close, and what is outside all of them."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ compared by its values (``algebra``). It is no LaTeX parser: what matches none o
 
 What counts as the same:
 
-- Values are compared exactly: ``0.5`` is ``1/2``, ``0.33`` is not ``1/3``. A decimal of six or more places may stand
+- Values are compared exactly: ``0.5`` is ``1/2``, ``0.33`` is not ``1/3``. A decimal of six or more places may be given
   for a value that no decimal can write (``0.333333`` for ``1/3``), rounded or cut at its last place.
 - ``50%`` is ``0.5``, and it is ``50``: the sign is a unit, and the question may have named it. ``0.5`` is not ``50``.
 - A unit may be left out. Two known units must be the same one; nothing is converted, but for degrees and multiples
@@ -14,7 +14,7 @@ What counts as the same:
 - Brackets mean what they say: ``(1,2)`` is not ``[1,2]`` and not ``1,2``. The order of a set and of a bare list is
   free. A bare ``1,234`` is one number; within brackets a comma always separates.
 - ``x>2``, ``(2,\\infty)`` and ``\\{x:x>2\\}`` are the same; so are ``x<-3 or x>2`` and the union of two intervals.
-  Cases may stand in any order, and "otherwise" is the case that is left. ``x=1, y=2`` may be written ``(1,2)``.
+  Cases may come in any order, and "otherwise" is the case that is left. ``x=1, y=2`` may be written ``(1,2)``.
 - ``5\\pmod7`` may be given as ``5``; ``5:30 p.m.`` as ``5:30``.
 - ``x=3`` is ``3`` and ``3`` is ``x=3``, but ``y=3`` is not ``x=3``. In a chain ``a=b=c`` the last side is the answer,
   and no side that can be read as a value may contradict it. An equation that is to be solved is no value: it is the
@@ -318,7 +318,7 @@ def _settle_chains(a: Chain, b: Chain, depth: int) -> bool | None:
             return True
         if multiple is not None and len({*_LETTER.findall("".join((*a.sides, *b.sides)))}) > 1:
             return False  # nothing that could be solved for its one unknown
-    # Where the variable stands alone on both sides nothing is left to be solved.
+    # Where the variable is alone on both sides nothing is left to be solved.
     ours, theirs = a.interval(), b.interval()
     if ours is None or theirs is None:
         return None

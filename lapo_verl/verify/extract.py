@@ -4,7 +4,7 @@ Exactly one value is ever judged: the last one. Where the response holds ``</thi
 them is read. The forms, in the order in which the caller gives them:
 
 - ``boxed``: the last ``\\boxed{...}`` or ``\\fbox{...}``, braces matched. A last box that is not closed is no answer,
-  and no earlier box and no other form stands in for it.
+  and no earlier box and no other form replaces it.
 - ``hash``: what follows the last ``####`` on its line, as in GSM8K.
 - ``sentence``: what follows the last "the answer is" up to the end of the sentence.
 """

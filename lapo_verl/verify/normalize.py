@@ -84,7 +84,7 @@ _RULES: Final[tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...]] = tuple(
         ),
     )
 )
-# What is said in words between the mathematics; tried only where there are words.
+# Words between the mathematics; tried only where there are words.
 _MOD: Final = r"(?:\\text\s*\{\s*mod(?:ulo)?\s*\}|\\[bp]?mod(?![A-Za-z])|(?<![A-Za-z\\])mod(?:ulo)?(?![A-Za-z]))"
 _WORD_RULES: Final = tuple(
     (re.compile(pattern), replacement)

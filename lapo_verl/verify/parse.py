@@ -75,7 +75,7 @@ class Chain:
         return variables[0] if len(variables) == 1 else None
 
     def interval(self) -> str | None:
-        """The same in brackets, where one variable lies between bounds."""
+        """The same in brackets, where one variable is between bounds."""
         if not {"<", "\\le"}.issuperset(self.signs) or len(self.sides) > 3:
             return None
         if self.variable is None:
@@ -224,7 +224,7 @@ def _clock(text: str) -> Clock | None:
 
 
 def _block(text: str) -> Reading | None:
-    """What stands between \\begin and \\end: a matrix, cases, or equations one below the other."""
+    """The text between \\begin and \\end: a matrix, cases, or equations one below the other."""
     if match := _MATRIX.fullmatch(text):
         return Matrix(match[1] in ("v", "V"), _table(match[2]))
     if match := _ARRAY_IN_BRACKETS.fullmatch(text):

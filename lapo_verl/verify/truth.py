@@ -125,7 +125,7 @@ class _Form:
         if self.depth > _MAX_DEPTH:
             raise _Flaw("brackets are nested too deeply")
         waits: str | None = None  # the token whose right side is still to come
-        left = False  # whether something stands to the left
+        left = False  # whether there is something to the left
         empty = True
         while self.at < len(self.tokens):
             kind, token = self.tokens[self.at]
@@ -142,13 +142,13 @@ class _Form:
                 continue
             if kind in ("operator", "separator", "after") or (kind == "relation" and (not empty or waits)):
                 if not left:
-                    raise _Flaw(f"nothing stands before {token!r}")
+                    raise _Flaw(f"nothing comes before {token!r}")
             elif kind == "relation" and name not in _MAY_COME_FIRST.split():
-                raise _Flaw(f"nothing stands before {token!r}")
+                raise _Flaw(f"nothing comes before {token!r}")
             empty = False
             if kind == "script":
                 if not left and _NEEDS.get((waits or "").removeprefix("\\")) != "before":
-                    raise _Flaw(f"nothing stands before {token!r}")
+                    raise _Flaw(f"nothing comes before {token!r}")
                 self._argument(token, script=True)
             elif kind in ("operator", "relation", "sign", "before", "separator"):
                 waits, left = token, False
@@ -173,7 +173,7 @@ class _Form:
             return kind, token
         name = token[1:]
         if name not in _NEEDS:
-            raise _Flaw(f"{token!r} is no command for an answer")
+            raise _Flaw(f"{token!r} is not a command that an answer can contain")
         return _NEEDS[name], name
 
     def _operand(self, kind: str, token: str, name: str) -> None:
@@ -197,7 +197,7 @@ class _Form:
         elif kind == "operand":
             self.says_something |= name != "ldots"
         else:
-            raise _Flaw(f"{token!r} has no place in an answer")
+            raise _Flaw(f"{token!r} does not belong in an answer")
 
     def _environment(self, begin: str) -> None:
         end = begin.replace("\\begin", "\\end")

@@ -40,7 +40,7 @@ console = Console()
 
 @dataclass(frozen=True)
 class Lab:
-    """Where everything lies, and what all trainings share."""
+    """Where everything is written, and what all trainings share."""
 
     output: Path
     paths: ToyPaths

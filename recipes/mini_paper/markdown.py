@@ -10,7 +10,7 @@ from lapo_verl.runs.summary import level_order
 from mini_paper.grid import BASE, SEEDS, TABLES, needed
 from mini_paper.tables import Row, compare, level_correlation, title_of
 
-# What stands above each table.
+# The text above each table.
 HEADINGS = {
     "table1": "Table 1: base, accuracy alone, and the two stages",
     "table2": "Table 2: form and place of the guidance",

@@ -44,7 +44,7 @@ def write_results(hyper: Hyperparameters, keys: Mapping[Path, str], results: Pat
     tables: dict[str, dict[str, Row]] = {}
     for name in TABLES:
         rows = rows_of(name, cells)
-        # A table whose rows all stand in others compares nothing yet.
+        # A table whose rows are all in other tables compares nothing yet.
         if set(rows) - {row for table in tables.values() for row in table}:
             tables[name] = rows
     whole = {name: table_json(rows) for name, rows in tables.items()}

@@ -146,7 +146,7 @@ def answer_of(digits: Sequence[int]) -> str:
 
 
 def draw_problem(rng: random.Random, level: int) -> Problem:
-    """A problem of this level; its forks stand at random places."""
+    """A problem of this level; its forks are at random places."""
     forks = set(rng.sample(range(len(LETTERS)), FORKS[level]))
     return Problem(
         level,

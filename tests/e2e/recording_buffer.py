@@ -1,4 +1,4 @@
-"""LAPO's replay buffer, which also writes down what lies in the queue when it hands a batch to the trainer.
+"""LAPO's replay buffer, which also writes down the contents of the queue when it hands a batch to the trainer.
 
 verl reads ``rm_scores`` from the same queue to compute advantages, and the prompts there are what vLLM was given.
 Loaded by verl by path: ``trainer.v1.sampler.custom_sampler.path``.

@@ -26,7 +26,7 @@ class PromptCase:
     Attributes:
         specials: tokens of its template; the first one begins a text, the last one ends it.
         thoughts: the tokens <think> and </think>, where the vocabulary has them.
-        seam: what stands between the template's end and the sentence.
+        seam: the text between the template's end and the sentence.
     """
 
     name: str

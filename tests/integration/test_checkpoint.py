@@ -85,13 +85,13 @@ def test_resume_point_is_verls(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     checkpoint(tmp_path, 7)
-    with pytest.raises(ValueError, match=r"global_step_2: there is no such checkpoint \(there are global_step_7\)"):
+    with pytest.raises(ValueError, match=r"global_step_2: no such checkpoint \(there are global_step_7\)"):
         resume_point(str(tmp_path), "resume_path", str(tmp_path / "global_step_2"))
     with pytest.raises(ValueError, match="typo has none"):
         resume_point(str(tmp_path), "resume_path", str(tmp_path / "typo" / "global_step_2"))
     (tmp_path / "global_step_7" / "actor").rmdir()
     for mode, folder in (("resume_path", str(tmp_path / "global_step_7")), ("auto", None)):
-        with pytest.raises(ValueError, match="is no checkpoint of verl's, it has no folder actor/"):
+        with pytest.raises(ValueError, match="is not a checkpoint of verl's: it has no folder actor/"):
             resume_point(str(tmp_path), mode, folder)
 
 

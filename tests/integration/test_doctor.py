@@ -438,7 +438,7 @@ def test_a_check_that_breaks_down_is_an_error(doctor: Doctor, monkeypatch: pytes
 
     monkeypatch.setattr(preflight, "CHECKS", (*preflight.CHECKS, check_something))
     diagnosis = doctor("lapo_discovery")
-    says(diagnosis.texts("error"), "check_something broke down", "KeyError: 'x'")
+    says(diagnosis.texts("error"), "check_something failed", "KeyError: 'x'")
     assert diagnosis.training is not None
 
 

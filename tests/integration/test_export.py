@@ -149,7 +149,7 @@ def test_an_evaluation_of_this_model_is_in_the_card_and_one_of_another_is_refuse
         model, "-o", tmp_path / "out2", "--eval", tmp_path, EXACT
     )
     (tmp_path / "eval.json").write_text("{}")
-    assert "is no folder of lapo eval" in error(model, "-o", tmp_path / "out2", "--eval", tmp_path, EXACT)
+    assert "is not a folder of lapo eval" in error(model, "-o", tmp_path / "out2", "--eval", tmp_path, EXACT)
     assert not (tmp_path / "out2").exists()
 
 
@@ -230,13 +230,13 @@ def test_a_folder_that_is_not_empty_is_kept(tmp_path: Path) -> None:
     model, out = QWEN3.save(tmp_path / "model"), tmp_path / "out"
     out.mkdir()
     assert run(model, "-o", out, EXACT)[0] == 0  # an empty one is fine
-    assert "has files in it; give another folder, or replace it with --force" in error(model, "-o", out, EXACT)
+    assert "is not empty; give another folder, or replace it with --force" in error(model, "-o", out, EXACT)
     (out / "model.safetensors").unlink()
     assert run(model, "-o", out, "--force", EXACT)[0] == 0
     assert (out / "model.safetensors").exists()
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("x")
-    assert "is no earlier export" in error(model, "-o", tmp_path / "other", "--force", EXACT)
+    assert "is not an earlier export" in error(model, "-o", tmp_path / "other", "--force", EXACT)
     assert (tmp_path / "other" / "thesis.tex").exists()
     assert "is, or contains, the checkpoint" in error(out, "-o", out, "--force", EXACT)
     # What fails leaves the earlier export as it was.
@@ -278,7 +278,7 @@ def test_the_sentence_is_never_guessed(tmp_path: Path) -> None:
 
 def test_a_tokenizer_that_loses_text_and_one_without_a_template(tmp_path: Path) -> None:
     model, out = R1_DISTILL_LLAMA.save(tmp_path / "model"), tmp_path / "out"
-    assert "reads texts otherwise than its tokenizer.json" in error(model, "-o", out, EXACT)
+    assert "reads texts differently from its tokenizer.json" in error(model, "-o", out, EXACT)
     plain = QWEN3.save(tmp_path / "plain")
     config = json.loads((plain / "tokenizer_config.json").read_text())
     del config["chat_template"]

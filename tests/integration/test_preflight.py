@@ -411,7 +411,7 @@ def checkpoint(folder: Path, step: int, run: str = "discovery", problem: str = "
 def test_a_checkpoint_that_is_not_there(refusal: Refusal, tmp_path: Path) -> None:
     checkpoint(tmp_path / "checkpoints", 10)
     resume = ("trainer.resume_mode=resume_path", "trainer.resume_from_path=checkpoints/global_step_2")
-    says(refusal("lapo_discovery", *resume), "global_step_2: there is no such checkpoint", "there are global_step_10")
+    says(refusal("lapo_discovery", *resume), "global_step_2: no such checkpoint", "there are global_step_10")
 
 
 @pytest.mark.parametrize("config", ["lapo_internalization", "acc_only"])

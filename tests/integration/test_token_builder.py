@@ -49,7 +49,7 @@ def test_a_model_starts_with_a_builder_that_fits_its_tokenizer(model: TinyModel,
 
 
 def test_verls_own_choice_fails_for_r1_distill_qwen(tmp_path: Path) -> None:
-    """When this fails, verl has mended it, and ``token_builder`` can go."""
+    """When this fails, verl has fixed it, and ``token_builder`` can go."""
     tokenizer = AutoTokenizer.from_pretrained(R1_DISTILL_QWEN.save(tmp_path, weights=False))
     with pytest.raises(ValueError, match=re.escape("<|im_end|>")):
         create_continuous_token_builder(tokenizer, hf_model_type="qwen2")

@@ -72,7 +72,7 @@ def test_what_cannot_be_repaired_is_said(tmp_path: Path) -> None:
     with pytest.raises(TokenizerError, match=r"cannot be repaired: transformers has .* of its own .* is split"):
         repair_tokenizer(str(OTHER_TOKENS.save(tmp_path / "other", weights=False)), tmp_path / "copy")
     faulty = R1_DISTILL_LLAMA.save(tmp_path / "faulty", weights=False)
-    with pytest.raises(TokenizerError, match=r"model: has files in it; give a new folder"):
+    with pytest.raises(TokenizerError, match=r"model: is not empty; give a new folder"):
         repair_tokenizer(str(faulty), folder)
     (faulty / "tokenizer.json").unlink()
     with pytest.raises(TokenizerError, match=r"faulty: has no tokenizer\.json"):

@@ -145,7 +145,7 @@ def test_each_replaced_hook_is_a_warning(config: str) -> None:
     for key, expected in hooks(config).items():
         (finding,) = found(config, *CHOICE.get(config, []), f"{key}=other")
         assert finding.level == "warning"
-        assert f"{key}=other is in the place of LAPO's {expected}" in finding.text
+        assert f"{key}=other replaces LAPO's {expected}" in finding.text
 
 
 # --- functions and classes of the user's own ---

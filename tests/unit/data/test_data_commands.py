@@ -156,7 +156,7 @@ def test_a_problem_of_both_sets_is_maths() -> None:
 
 
 def test_too_few_for_the_mixture_is_an_error() -> None:
-    with pytest.raises(SourceError, match="MATH, levels 3, 4: 4,000 problems are wanted and 5 are there"):
+    with pytest.raises(SourceError, match="MATH, levels 3, 4: 4,000 problems are asked for, and only 5 exist"):
         draw(prepared("deepscaler", 10), prepared("math", 5, 3), [3, 4], 10, 4000, seed=0)
 
 
@@ -223,9 +223,9 @@ def test_the_check_counts_repeats_levels_and_overlap(write_source: Write, lapo_d
     assert result.exit_code == 0, result.output
     assert result.output.splitlines() == [
         f"{one}: 3 rows, 3 problems, level 1: 2, level 3: 1",
-        "  rows whose question stands in it before: 1",
+        "  rows that repeat a question of the same file: 1",
         f"{two}: 2 rows, 2 problems",
-        "  rows whose question stands in a file before: 1",
+        "  rows that repeat a question of an earlier file: 1",
     ]
     first, second = json.loads(lapo_data("check", one, two, "--json").stdout)
     assert first["levels"] == {"1": 2, "3": 1}

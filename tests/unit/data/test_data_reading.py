@@ -134,7 +134,7 @@ def test_columns_that_nobody_needs_are_not_decoded(datasets_in_tmp: None, tmp_pa
 def test_the_hub_is_asked_for_the_sources_config_and_split(
     datasets_in_tmp: None, write_source: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A local folder stands in for the hub; what is asked for is what is checked."""
+    """A local folder takes the hub's place; what is asked for is what is checked."""
     import datasets
 
     write_source("hub/train.jsonl", [_gpqa("right")])
@@ -158,7 +158,7 @@ def test_what_the_hub_does_not_give_is_one_line(datasets_in_tmp: None, monkeypat
         raise datasets.exceptions.DatasetNotFoundError("Dataset 'Idavidrein/gpqa' is a gated dataset on the Hub.")
 
     with pytest.raises(
-        SourceError, match=r"^HuggingFaceH4/MATH-500: neither a local file nor to be had from the hub: "
+        SourceError, match=r"^HuggingFaceH4/MATH-500: neither a local file nor a data set that the hub gives: "
     ):
         read_rows(MATH500)
     monkeypatch.setattr(datasets, "load_dataset", gated)

@@ -1,4 +1,4 @@
-"""Every data set: its columns become rows, a renamed column is named, and what cannot be used is said."""
+"""Every data set: its columns become rows, a renamed column is named, and the message names what cannot be used."""
 
 import dataclasses
 from collections.abc import Callable

@@ -262,8 +262,8 @@ GOOD = talk(("user", "1?"), ("assistant", "1"))
         (talk(("user", "a?"), ("tool", "1")), "neither the user's nor the assistant's"),
         (talk(("user", "a?")), "the ground truth is empty"),
         (talk(("user", [{"type": "image_url"}]), ("assistant", "1")), "not text alone"),
-        ({"messages": ["a?"]}, "no object"),
-        ({"messages": 7}, "no text"),
+        ({"messages": ["a?"]}, "not an object"),
+        ({"messages": 7}, "not a text"),
     ],
 )
 def test_a_conversation_that_is_no_problem_is_refused(
@@ -318,7 +318,7 @@ def test_questions_of_a_benchmark_are_left_out(write_source: Write, convert: Con
     ("value", "message"),
     [
         ("1e400", "line 2: not JSON: the number 1e400 is too large; write it as a text"),
-        ("-Infinity", "line 2: not JSON: -Infinity is no number of JSON"),
+        ("-Infinity", "line 2: not JSON: -Infinity is not a JSON number"),
         ('"\\ud800"', "line 2: holds half a character: '\\ud800'"),
         ("NaN", "1 x the ground truth is empty (first: {path}, line 2: '')"),
         ('["7"]', "line 2: column 'answer' must be a text or a number, not list ['7']"),

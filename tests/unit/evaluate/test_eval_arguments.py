@@ -39,8 +39,8 @@ def test_a_file_may_have_the_sign_in_its_name(tmp_path: Path) -> None:
         (lambda: named_models(["path/to/model"]), "must be NAME=PATH, such as base=path/to/model"),
         (lambda: named_models(["a=x", "a=y"]), "two are called 'a': x and y"),
         (lambda: named_files(["x/test.parquet", "y/test.parquet"]), "two are called 'test'.*NAME=PATH"),
-        (lambda: counts(["many"], 4), "--n many: 'many' is no whole number"),
-        (lambda: conflict_lengths("500,"), "--conflict 500,: '' is no whole number"),
+        (lambda: counts(["many"], 4), "--n many: 'many' is not a whole number"),
+        (lambda: conflict_lengths("500,"), "--conflict 500,: '' is not a whole number"),
     ],
 )
 def test_arguments_that_say_nothing_are_named(read: Callable[[], object], message: str) -> None:
@@ -63,7 +63,7 @@ def test_arguments_that_say_nothing_are_named(read: Callable[[], object], messag
         ({"conflicts": (0,)}, "at least 1 token"),
         ({"conflicts": (5, 5)}, "given twice"),
         ({"conflict_text": "be quick"}, "needs {n} for the length"),
-        ({"overrides": ("b.parquet",)}, "'b.parquet' is no key=value"),
+        ({"overrides": ("b.parquet",)}, "'b.parquet' is not a key=value"),
     ],
 )
 def test_settings_out_of_range_are_named(change: dict[str, Any], message: str) -> None:
@@ -114,4 +114,4 @@ def test_a_bad_command_ends_with_one_line(tmp_path: Path, sums: Path) -> None:
     assert ended.stderr == "lapo: error: model base: gone: no such folder (a model of the hub is named owner/name)\n"
     ended = run("--model", "base=a/b", "--data", sums, "more.parquet", "--output", tmp_path / "out")
     assert ended.exit_code == 1
-    assert "'more.parquet' is no key=value" in ended.stderr
+    assert "'more.parquet' is not a key=value" in ended.stderr

@@ -161,7 +161,7 @@ def test_prompts_that_verl_leaves_out_end_the_run_at_once(
         ({"models": {}}, "at least one model"),
         ({"files": {}}, "at least one model and one benchmark"),
         ({"platform": "tpu"}, "platform 'tpu': must be one of cpu, gpu"),
-        ({"settings": EvalSettings(n_of={"sum": 32})}, "benchmark 'sum', and there are: sums; did you mean sums"),
+        ({"settings": EvalSettings(n_of={"sum": 32})}, "benchmark 'sum', which is not one of sums; did you mean sums"),
         ({"files": {"sums": Path("gone.parquet")}}, r"gone\.parquet: no such data file"),
     ],
 )

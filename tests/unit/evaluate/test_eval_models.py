@@ -52,7 +52,7 @@ def test_a_folder_that_is_not_there_is_named(given: str) -> None:
 
 
 def test_an_empty_folder_is_no_model(tmp_path: Path) -> None:
-    with pytest.raises(EvalError, match="is no Hugging Face model: it needs"):
+    with pytest.raises(EvalError, match="is not a Hugging Face model: it needs"):
         resolve_model("base", tmp_path)
 
 
@@ -77,5 +77,5 @@ def test_the_context_is_read_from_the_configuration(tmp_path: Path) -> None:
     (folder / "config.json").write_text('{"max_position_embeddings": 4096}')
     assert resolve_model("m", folder).context == 4096
     (folder / "config.json").write_text("[")
-    with pytest.raises(EvalError, match=r"config\.json: is no model's configuration"):
+    with pytest.raises(EvalError, match=r"config\.json: is not a model's configuration"):
         resolve_model("m", folder)

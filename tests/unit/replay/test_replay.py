@@ -262,8 +262,8 @@ def test_files_that_cannot_be_used_are_named_with_the_line(tmp_path: Path, recor
         ((lines(tmp_path / "d.jsonl", sample(), [3]),), "d.jsonl, line 2: must be an object"),
         ((lines(tmp_path / "e.jsonl", {"x": 1}),), "e.jsonl, line 1: neither"),
         ((recorded / "discovery",), "add --store"),
-        ((whole, "--store", store), "whole.jsonl is no training dump"),
-        ((store, "--store", store), "lapo_store.sqlite is no training dump"),
+        ((whole, "--store", store), "whole.jsonl is not a training dump"),
+        ((store, "--store", store), "lapo_store.sqlite is not a training dump"),
         (
             (lines(tmp_path / "f.jsonl", score, {**score, "score": None}), "--store", store),
             "f.jsonl, line 2: not a row",
@@ -461,7 +461,7 @@ def test_the_tables_say_what_changed(store: Path) -> None:
     code, output = run(store, "--set", "[/b]:alpha=0")
     assert "[/b]" in output
     code, output = run(store, "--run", "statistic=mean")
-    assert "were these its settings?" in output
+    assert "was it trained with these settings?" in output
 
 
 def records_of(path: Path) -> list[Any]:
@@ -481,7 +481,7 @@ def test_a_store_is_written_under_another_statistic(recorded: Path, tmp_path: Pa
     with LengthStore.open(source, read_only=True) as one, LengthStore.open(target, read_only=True) as two:
         assert two.meta["tokenizer"] == one.meta["tokenizer"]
         assert [each.objective for each in two.runs()] == [objective("discovery", decay=8, statistic="mean").config()]
-    # The new store stands by itself: its note gives its budgets.
+    # The new store needs no other: its note gives its budgets.
     assert replay_json(target)["check"]["budgets"] == {"visits": 32, "equal": 32}
     assert list(target.parent.iterdir()) == [target]
 

@@ -1,4 +1,4 @@
-"""Reading dumps, logs and folders: what can be used is used, what was left out is said."""
+"""Reading dumps, logs and folders: what can be used is used, the rest is named as left out."""
 
 import json
 import shutil
@@ -72,12 +72,12 @@ def test_fields_that_may_be_missing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("[1]", "is no object"),
+        ("[1]", "is not an object"),
         (without("problem_id", "input"), "no field 'problem_id'"),
-        (ROW | {"tokens": "many"}, "field 'tokens' is no number"),
-        (ROW | {"tokens": float("nan")}, "field 'tokens' is no number"),
-        (ROW | {"tokens": -1}, "field 'tokens' is no number"),
-        (ROW | {"tokens": 10**400}, "field 'tokens' is no number"),
+        (ROW | {"tokens": "many"}, "field 'tokens' is not a number"),
+        (ROW | {"tokens": float("nan")}, "field 'tokens' is not a number"),
+        (ROW | {"tokens": -1}, "field 'tokens' is not a number"),
+        (ROW | {"tokens": 10**400}, "field 'tokens' is not a number"),
         (ROW | {"acc": None}, "no field 'acc'"),
         ("[" * 100_000, "not JSON"),
         ("{half a", "not JSON"),

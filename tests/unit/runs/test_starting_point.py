@@ -48,7 +48,7 @@ def test_a_stores_file_says_nothing_of_the_weights(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("missing", "message"),
     [
-        (None, "has no checkpoint, that is no folder global_step_<number>"),
+        (None, r"has no checkpoint \(a folder global_step_<number>\)"),
         ("weights", r"global_step_20 has no Hugging Face weights\. Train with .*model_merger"),
         ("store", r"global_step_20 has no lapo_store\.sqlite"),
     ],

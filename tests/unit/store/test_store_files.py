@@ -1,4 +1,4 @@
-"""The store as a file: who may write it, copies of it, and what is said where it cannot be used."""
+"""The store as a file: who may write it, copies of it, and the message where it cannot be used."""
 
 from __future__ import annotations
 

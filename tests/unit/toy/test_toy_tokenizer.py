@@ -59,7 +59,7 @@ def test_guidance_alone_has_the_tokens_that_it_has_in_the_prompt(tokenizer: PreT
 
 
 def test_a_guided_prompt_fits_the_prompt_limit(tokenizer: PreTrainedTokenizerFast) -> None:
-    # Six forks are the longest question that there is.
+    # Six forks are the longest question.
     prompt = prompt_text(tokenizer, ";".join(f"{letter}72*3=6" for letter in "abcdef") + "?")
     guidance = guidance_text("range", budget=320.0, low=320.0, high=320.0)
     assert len(encode(tokenizer, prompt + guidance)) <= PROMPT_LIMIT
