@@ -14,28 +14,29 @@ from lapo_verl.report.numbers import Numbers
 from lapo_verl.report.page import Picture, Section, Table, Text
 from lapo_verl.report.pictures import Trail
 from lapo_verl.runs.keywords import GROUPS
+from lapo_verl.runs.metrics import METRICS
 
-# Of lapo/ metrics: what stands in the table of the training, with its unit.
-METRICS = {
-    "lapo/accuracy": "share of rollouts",
-    "lapo/tokens_correct": "tokens",
-    "lapo/tokens_wrong": "tokens",
-    "lapo/length_reward": "0 to 1",
-    "lapo/in_band_share": "share of correct rollouts",
-    "lapo/solved_share": "share of groups",
-    "lapo/no_signal_share": "share of groups",
-    "lapo/budget_mean": "tokens",
-    "lapo/budget_change": "tokens",
-    "lapo/adherence_tokens": "tokens",
-    "lapo/adherence_relative": "share of the budget",
-    "lapo/truncated_share": "share of rollouts",
-    "lapo/verify_timeouts_total": "answers",
-    "lapo/hook_seconds_total": "seconds",
-}
+# The rows of the training's table.
+SHOWN_METRICS = (
+    "lapo/accuracy",
+    "lapo/tokens_correct",
+    "lapo/tokens_wrong",
+    "lapo/length_reward",
+    "lapo/in_band_share",
+    "lapo/solved_share",
+    "lapo/no_signal_share",
+    "lapo/budget_mean",
+    "lapo/budget_change",
+    "lapo/adherence_tokens",
+    "lapo/adherence_relative",
+    "lapo/truncated_share",
+    "lapo/verify_timeouts_total",
+    "lapo/hook_seconds_total",
+)
 
 
 def make_sections(numbers: Numbers, folder: Path, progress: Callable[[str], object]) -> list[Section]:
-    """All sections that there is something to show in; pictures are written into ``folder``."""
+    """All sections that have something to show; writes their pictures into ``folder``."""
     makers = (
         ("Result", _result),
         ("Pass@1 and tokens", _table1),
@@ -224,13 +225,18 @@ def _steps(numbers: Numbers, folder: Path) -> Iterator[Table | Picture]:
     )
     yield Table(
         "Training metrics: mean over the first and over the last tenth of each run's steps.",
-        ["metric", "unit", *(f"{run}, {part}" for run in numbers.training for part in ("first", "last"))],
+        ["metric", "unit", "healthy", *(f"{run}, {part}" for run in numbers.training for part in ("first", "last"))],
         [
-            [metric, unit, *(cell for steps in numbers.training.values() for cell in _ends(steps, metric))]
-            for metric, unit in METRICS.items()
+            [
+                metric,
+                METRICS[metric].unit,
+                METRICS[metric].healthy,
+                *(cell for steps in numbers.training.values() for cell in _ends(steps, metric)),
+            ]
+            for metric in SHOWN_METRICS
             if any(metric in values for steps in numbers.training.values() for values in steps.values())
         ],
-        numbers_from=2,
+        numbers_from=3,
     )
 
 
@@ -349,7 +355,7 @@ def _verdict(change: Change) -> str:
 
 
 def _direction(estimate: Estimate) -> int | None:
-    """-1 or 1 where the whole interval lies below or above 0, else 0; None without an interval."""
+    """-1 or 1 where the whole interval is below or above 0, else 0; None without an interval."""
     if estimate.low is None or estimate.high is None:
         return None
     return -1 if estimate.high < 0 else 1 if estimate.low > 0 else 0
