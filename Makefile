@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test paper gpu-check setup lint types unit integration e2e clean
+.PHONY: demo test paper docs reference gpu-check setup lint types unit integration e2e clean
 
 # FAST=1 is the short demo.
 demo: $(READY)
@@ -25,6 +25,21 @@ paper: $(READY)
 # Does training work on this machine's GPU? With the Python on the PATH, where `pip install -e ".[gpu]"` was run.
 gpu-check:
 	python benchmarks/gpu_check.py $(ARGS)
+
+# The site, into outputs/site: strict (a broken link is an error), in an environment of its own.
+DOCS_VENV := .venv-docs
+docs: $(DOCS_VENV)/.ready
+	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --quiet --strict
+	@echo "outputs/site/index.html"
+
+$(DOCS_VENV)/.ready: requirements/docs.txt
+	$(PYTHON) -m venv $(DOCS_VENV)
+	$(DOCS_VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements/docs.txt
+	touch $@
+
+# The pages that are generated from YAML comments, dataclasses and the command line.
+reference: $(READY)
+	$(BIN)/python docs/reference/generate.py
 
 setup: $(READY)
 
@@ -56,4 +71,4 @@ e2e: $(READY)
 	$(BIN)/pytest tests/e2e
 
 clean:
-	rm -rf $(VENV) outputs build dist
+	rm -rf $(VENV) $(DOCS_VENV) outputs build dist

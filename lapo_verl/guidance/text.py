@@ -25,7 +25,9 @@ def guidance_text(
 
     Args:
         form: ``exact`` names the budget, ``range`` the band, ``implicit`` says nothing (Table 2).
-        budget, low, high: in tokens; those that the text names must be given.
+        budget: in tokens; must be given where the text names it.
+        low: the band's lower end in tokens; likewise.
+        high: its upper end in tokens; likewise.
         text: a template with {budget}, {low} or {high} in place of the form's own.
         rounding: budgets are shown as whole multiples of this many tokens, at least one multiple.
 

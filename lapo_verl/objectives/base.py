@@ -74,8 +74,9 @@ class Objective(ABC):
         """The objective's own metrics of a step, without the prefix ``lapo/``; a mean over nothing is left out.
 
         Args:
-            groups, memory: as for ``rewards``.
+            groups: as for ``rewards``.
             rewards: what it returned.
+            memory: as for ``rewards``.
         """
         return means(length_reward=(rewards - groups.correct)[groups.correct])
 

@@ -25,7 +25,7 @@ STEPS = 234  # of 10,000 problems, three epochs
 
 
 def config(**changes: Any) -> DictConfig:
-    """The paper's stage 1 on four GPUs, as the README starts it."""
+    """The paper's stage 1 on four GPUs, as docs/training.md starts it."""
     fsdp = {"model_dtype": "fp32", "param_offload": False, "optimizer_offload": False}
     node = OmegaConf.create(
         {

@@ -1,6 +1,6 @@
-"""The README's path for a model and data of one's own, as it is written there: data, doctor, two stages, eval, report.
+"""The path for a model and data of one's own, as docs/training.md has it: data, doctor, two stages, eval, report.
 
-In the places of the README's model and of the hub are a tiny model of the same structure and small files like GSM8K's.
+In the places of the page's model and of the hub are a tiny model of the same structure and small files like GSM8K's.
 Each command gets the overrides of the CPU platform and sizes that two cores can take, and nothing else.
 """
 
@@ -25,7 +25,7 @@ from lapo_verl.store import LengthStore
 # Four starts of verl, one behind the other.
 pytestmark = pytest.mark.timeout(4 * RUN_LIMIT)
 
-SECTION = "## Use it on your own model and data"
+PAGE = ROOT / "docs" / "training.md"
 MODEL = "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B"
 STEPS = 2
 BATCH = 4
@@ -53,17 +53,15 @@ ADDED = {
 
 @dataclass(frozen=True)
 class Done:
-    """A command of the README's, and what came of it."""
+    """A command of the page, and what came of it."""
 
     written: list[str]
     output: str
 
 
 def commands() -> list[list[str]]:
-    """The words of every command in the section's bash blocks, in order."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = text[text.index(SECTION) :].split("\n## ")[0]
-    blocks = re.findall(r"```bash\n(.*?)```", section, flags=re.DOTALL)
+    """The words of every command in the page's bash blocks, in order."""
+    blocks = re.findall(r"```bash\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
     lines = "".join(blocks).replace("\\\n", " ").splitlines()
     return [words for line in lines if (words := shlex.split(line, comments=True))]
 
@@ -83,7 +81,7 @@ def write_gsm8k(path: Path, first: int, count: int) -> None:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that the commands run in."""
-    folder = tmp_path_factory.mktemp("readme")
+    folder = tmp_path_factory.mktemp("training_page")
     make_r1_distill_like(folder / MODEL)
     write_gsm8k(folder / "train.jsonl", 1, STEPS * BATCH + 2)
     write_gsm8k(folder / "test.jsonl", 100, 3)
@@ -105,7 +103,7 @@ def done(folder: Path) -> list[Done]:
         if is_install(words):
             continue
         added = max((start for start in ADDED if tuple(words[: len(start)]) == start), key=len, default=None)
-        assert added is not None, f"the README's command is not tried by any test: {shlex.join(words)}"
+        assert added is not None, f"the page's command is not tried by any test: {shlex.join(words)}"
         run = subprocess.run(
             [*words, *ADDED[added]],
             cwd=folder,
