@@ -39,10 +39,11 @@ def copy_recipe(name: str, output: Path) -> list[Path]:
 
 
 def _run_by(name: str) -> list[str]:
-    """The recipes whose scripts the script of this one runs, as in ``../demo/run_stage.sh``."""
-    scripts = [script.read_text(encoding="utf-8") for script in (recipes() / name).glob("*.sh")]
-    others = {other for script in scripts for other in re.findall(r"\.\./([\w.]+)/\w+\.sh", script)}
-    # What recipes share is imported from the folder beside them.
-    if any("from toy" in file.read_text(encoding="utf-8") for file in (recipes() / name).glob("*.py")):
+    """The recipes whose scripts this one runs, as in ``../demo/run_stage.sh``, and what recipes share (``toy``)."""
+    shell = [script.read_text(encoding="utf-8") for script in (recipes() / name).glob("*.sh")]
+    python = [script.read_text(encoding="utf-8") for script in (recipes() / name).glob("*.py")]
+    others = {other for script in shell for other in re.findall(r"\.\./([\w.]+)/\w+\.sh", script)}
+    others |= {other for script in python for other in re.findall(r'"([\w.]+)" / "\w+\.sh"', script)}
+    if any("from toy" in script for script in python):
         others.add("toy")
-    return sorted(others)
+    return sorted(others - {name})

@@ -77,3 +77,9 @@ def test_make_says_which_python_it_needs(version: str, tmp_path: Path) -> None:
     assert done.returncode != 0
     assert f"make needs Python 3.11 or 3.12, and {python} is {version}." in done.stderr
     assert not (tmp_path / ".venv").exists()
+
+
+def test_a_recipe_brings_along_what_it_runs_and_imports(tmp_path: Path) -> None:
+    code, output = lapo("recipe", "mini_paper", "-o", tmp_path)
+    assert code == 0, output
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == ["demo", "mini_paper", "toy"]
