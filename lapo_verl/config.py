@@ -18,6 +18,10 @@ from lapo_verl.verify import Form
 ANSWER_FORMS = get_args(Form)
 # What names an objective beside its fields.
 OBJECTIVE_KEYS = ("lapo.objective.name", "lapo.objective.path")
+# LAPO's agent loops, as verl knows them: rollout.agent.default_agent_loop, and a row's agent_name.
+SINGLE_TURN_LOOP, TOOL_LOOP = "lapo_single_turn", "lapo_tool_agent"
+# {lapo.length.scope: where the reward manager's reward_extra_info has this length}.
+LENGTH_FIELDS = {"response": "tokens", "think": "think_tokens", "final_turn": "final_turn_tokens"}
 ConfigT = TypeVar("ConfigT")
 
 
@@ -30,13 +34,14 @@ class LengthConfig:
     """What |r_i| counts.
 
     Attributes:
-        scope: ``response`` counts every generated token, ``think`` those up to and with ``</think>``.
+        scope: ``response`` counts every generated token of all turns, ``think`` in each turn those up to and with
+            ``</think>``, ``final_turn`` those of the last turn. None counts a tool's output.
     """
 
-    scope: Literal["response", "think"] = "response"
+    scope: Literal["response", "think", "final_turn"] = "response"
 
     def __post_init__(self) -> None:
-        check_choice("scope", self.scope, ("response", "think"))
+        check_choice("scope", self.scope, tuple(LENGTH_FIELDS))
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,11 @@ from typing import Any
 
 from omegaconf import DictConfig
 from verl.experimental.agent_loop.agent_loop import DictConfigWrap
+from verl.tools.tool_registry import load_all_tools
 from verl.trainer.ppo.utils import create_rl_dataset
 from verl.utils.dataset.rl_dataset import get_dataset_class
 
+from lapo_verl.config import TOOL_LOOP
 from lapo_verl.doctor.diagnostic import Finding
 from lapo_verl.doctor.model_check import Model
 from lapo_verl.guidance.sentence import longest_guidance
@@ -74,8 +76,9 @@ def make_example(config: DictConfig, model: Model, row: dict[str, Any], problem_
     """
     lapo = row.get("lapo") or {}
     own = row[config.data.get("prompt_key", "prompt")]
-    plain = prompt_ids(config, model, own, "", problem_id)
-    ids = prompt_ids(config, model, row["raw_prompt"], lapo.get("guidance", ""), problem_id)
+    tools = tool_schemas(config, row)
+    plain = prompt_ids(config, model, own, "", problem_id, tools)
+    ids = prompt_ids(config, model, row["raw_prompt"], lapo.get("guidance", ""), problem_id, tools)
     start, end = changed_span(plain, ids)
     if not lapo.get("guided"):
         start = end = len(ids)
@@ -96,9 +99,17 @@ def make_example(config: DictConfig, model: Model, row: dict[str, Any], problem_
 
 
 def prompt_ids(
-    config: DictConfig, model: Model, messages: list[dict[str, Any]], guidance: str, problem_id: str
+    config: DictConfig,
+    model: Model,
+    messages: list[dict[str, Any]],
+    guidance: str,
+    problem_id: str,
+    tools: list[dict[str, Any]] | None = None,
 ) -> list[int]:
     """The prompt's tokens by LAPO's agent loop, which without guidance is verl's.
+
+    Args:
+        tools: as ``tool_schemas`` gives them. All of LAPO's agent loops build their first prompt alike.
 
     Raises:
         ExampleError: the chat template refuses the messages, or the prompt does not fit.
@@ -117,7 +128,7 @@ def prompt_ids(
             hf_model_type=model.hf_model_type,
         )
         loop.guidance, loop.problem_id = guidance, problem_id
-        return await loop.ct_build_initial_tokens(messages)
+        return await loop.ct_build_initial_tokens(messages, tools=tools)
 
     try:
         return asyncio.run(build())
@@ -128,6 +139,18 @@ def prompt_ids(
             f"problem {problem_id}: the chat template cannot write its prompt ({type(error).__name__}: {error}); "
             "change the row's messages, or choose another template with lapo.prompt"
         ) from error
+
+
+def tool_schemas(config: DictConfig, row: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """What the row's prompt is told of tools; None where its agent loop has none."""
+    rollout = config.actor_rollout_ref.rollout
+    if row.get("agent_name", rollout.agent.default_agent_loop) != TOOL_LOOP:
+        return None
+    tools = load_all_tools(rollout.multi_turn.tool_config_path, rollout.multi_turn.function_tool_path)
+    selected = (row.get("extra_info") or {}).get("tool_selection") or [tool.name for tool in tools]
+    return [
+        tool.tool_schema.model_dump(exclude_unset=True, exclude_none=True) for tool in tools if tool.name in selected
+    ]
 
 
 def _dataset_class(config: DictConfig) -> Any:

@@ -24,7 +24,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from lapo_verl import cpu
 from lapo_verl.config import LapoConfig
 from lapo_verl.data.rows import agent_names, check_rows
-from lapo_verl.doctor.agent_names import other_loops
+from lapo_verl.doctor.agent_names import row_loops
 from lapo_verl.doctor.config_warnings import config_warnings
 from lapo_verl.doctor.custom_code import custom_code_findings, score_function_findings
 from lapo_verl.doctor.diagnostic import Finding
@@ -375,9 +375,20 @@ def check_agent_names(run: Run) -> list[Finding]:
     guided = run.settings.objective.names_budget and appended
     loop = str(run.config.actor_rollout_ref.rollout.agent.default_agent_loop)
     return [
-        *other_loops("training", agent_names(data_files(data.train_files)), loop, guided),
-        *other_loops("validation", agent_names(data_files(data.val_files)), loop, guided and guidance.validation),
+        *row_loops("training", agent_names(data_files(data.train_files)), loop, guided),
+        *row_loops("validation", agent_names(data_files(data.val_files)), loop, guided and guidance.validation),
     ]
+
+
+def check_tools(run: Run) -> Iterable[Finding]:
+    """Rows that use tools have some, and the model can be told what they answer."""
+    from lapo_verl.doctor.tool_loop import tool_findings
+
+    data, default = run.config.data, str(run.config.actor_rollout_ref.rollout.agent.default_agent_loop)
+    loops: set[str] = set()
+    for files in (data.train_files, data.val_files):
+        loops.update(str(name) for name in agent_names(data_files(files)) or (default,))
+    return tool_findings(run.config, run.settings, loops, lambda: run.loaded_model)
 
 
 def check_score_functions(run: Run) -> Iterable[Finding]:
@@ -537,6 +548,7 @@ CHECKS: tuple[Check, ...] = (
     check_training_rows,
     check_validation_rows,
     check_agent_names,
+    check_tools,
     check_score_functions,
     check_context,
     check_kv_cache,

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 
-from lapo_verl.config import LapoConfig
+from lapo_verl.config import SINGLE_TURN_LOOP, TOOL_LOOP, LapoConfig
 from lapo_verl.doctor.diagnostic import Finding
 from lapo_verl.paths import hydra_configs
 
@@ -22,8 +22,10 @@ EXTENSION_POINTS = (
     "trainer.checkpoint_callback_class",
     "trainer.v1.sampler.custom_sampler.",
 )
+# {a class or name of LAPO's: another of LAPO's that may be in its place}.
+INSTEAD = {SINGLE_TURN_LOOP: TOOL_LOOP}
 # What groups can be filtered by: the reward, and the numbers that LAPO's reward manager notes of each rollout.
-GROUP_METRICS = ("reward", "acc", "tokens", "think_tokens", "truncated", "verify_timed_out")
+GROUP_METRICS = ("reward", "acc", "tokens", "think_tokens", "final_turn_tokens", "truncated", "verify_timed_out")
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,7 @@ def _replaced_hooks(config: DictConfig, trapped: Collection[str]) -> Iterator[Fi
         replaced = {
             key: OmegaConf.select(config, key)
             for key, value in expected.items()
-            if key.startswith(point) and OmegaConf.select(config, key) != value
+            if key.startswith(point) and OmegaConf.select(config, key) not in (value, INSTEAD.get(value))
         }
         if replaced and not replaced.keys() & set(trapped):
             found = ", ".join(f"{key}={value}" for key, value in replaced.items())

@@ -23,6 +23,7 @@ MARKS = ("[[", "]]")
 SCOPES = {
     "response": "every generated token",
     "think": "generated tokens up to and with </think>",
+    "final_turn": "generated tokens of the last turn",
 }
 LEVELS = (("error", "red"), ("warning", "yellow"), ("remark", "dim"))
 

@@ -11,20 +11,25 @@ from typing import Any
 from verl.experimental.agent_loop.agent_loop import AgentLoopOutput, register
 from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
 
+from lapo_verl.config import SINGLE_TURN_LOOP
 from lapo_verl.guidance.prefill import append_guidance
 from lapo_verl.hooks.token_builder import choose_builder
 
 
-@register("lapo_single_turn")
-class LapoSingleTurnAgentLoop(SingleTurnAgentLoop):  # type: ignore[misc]
-    """verl's single-turn agent loop; the only changes are the prompt's end and a token builder that fits."""
+class GuidedLoop:
+    """What LAPO adds to an agent loop of verl's: the prompt's end, and a token builder that fits."""
 
     guidance: str = ""
     problem_id: str | None = None
+    # Of verl's loops.
+    tokenizer: Any
+    rollout_config: Any
+    apply_chat_template_kwargs: dict[str, Any]
+    prompt_length: int
 
     def __init__(self, *, tokenizer: Any, processor: Any, hf_model_type: str | None = None, **kwargs: Any) -> None:
         fitting = choose_builder(tokenizer, hf_model_type, processor).hf_model_type
-        super().__init__(tokenizer=tokenizer, processor=processor, hf_model_type=fitting, **kwargs)
+        super().__init__(tokenizer=tokenizer, processor=processor, hf_model_type=fitting, **kwargs)  # type: ignore[call-arg]
 
     async def run(self, sampling_params: dict[str, Any], priority: int = 0, **kwargs: Any) -> AgentLoopOutput:
         """One rollout. verl makes an agent loop for each, so ``self`` may hold its row's guidance."""
@@ -34,7 +39,7 @@ class LapoSingleTurnAgentLoop(SingleTurnAgentLoop):  # type: ignore[misc]
         if self.rollout_config.name == "vllm":
             # verl takes the tokens; vLLM would turn each of them into text as well, a third of its server's time.
             sampling_params = {**sampling_params, "detokenize": False}
-        return await super().run(sampling_params, priority=priority, **kwargs)
+        return await super().run(sampling_params, priority=priority, **kwargs)  # type: ignore[misc]
 
     async def ct_build_initial_tokens(self, messages: list[dict[str, Any]], **kwargs: Any) -> list[int]:
         """verl's prompt tokens, then the guidance's.
@@ -42,7 +47,7 @@ class LapoSingleTurnAgentLoop(SingleTurnAgentLoop):  # type: ignore[misc]
         Raises:
             ValueError: the prompt no longer fits ``data.max_prompt_length``.
         """
-        prompt_ids: list[int] = await super().ct_build_initial_tokens(messages, **kwargs)
+        prompt_ids: list[int] = await super().ct_build_initial_tokens(messages, **kwargs)  # type: ignore[misc]
         if not self.guidance:
             return prompt_ids
         template = self.apply_chat_template_kwargs.get("chat_template")
@@ -53,3 +58,8 @@ class LapoSingleTurnAgentLoop(SingleTurnAgentLoop):  # type: ignore[misc]
                 f"data.max_prompt_length={self.prompt_length}; raise the limit by {len(guided) - self.prompt_length}"
             )
         return guided
+
+
+@register(SINGLE_TURN_LOOP)
+class LapoSingleTurnAgentLoop(GuidedLoop, SingleTurnAgentLoop):  # type: ignore[misc]
+    """One turn."""

@@ -24,8 +24,8 @@ from lapo_verl.guidance.sentence import (
     with_sentence,
 )
 
-# verl's agent-loop workers load the dataset's class, and with it the agent loop that its rows are made for.
-from lapo_verl.hooks import agent_loop  # noqa: F401
+# verl's agent-loop workers load the dataset's class, and with it the agent loops that its rows are made for.
+from lapo_verl.hooks import agent_loop, tool_agent_loop  # noqa: F401
 from lapo_verl.store import LengthStore
 
 
@@ -111,7 +111,11 @@ class LapoDataset(RLHFDataset):  # type: ignore[misc]
     def _check_lengths(self, dataframe: Any, room: int) -> None:
         for index, row in enumerate(dataframe):
             ids = self.tokenizer.apply_chat_template(
-                row[self.prompt_key], add_generation_prompt=True, tokenize=True, **self.apply_chat_template_kwargs
+                row[self.prompt_key],
+                tools=self.tool_schemas,
+                add_generation_prompt=True,
+                tokenize=True,
+                **self.apply_chat_template_kwargs,
             )
             tokens = len(normalize_token_ids(ids))
             if tokens > room:

@@ -5,6 +5,6 @@ verl's agent-loop workers load the dataset's class that a config names, and no o
 
 from verl.utils.dataset.rl_dataset import RLHFDataset
 
-from lapo_verl.hooks import agent_loop  # noqa: F401
+from lapo_verl.hooks import agent_loop, tool_agent_loop  # noqa: F401
 
 __all__ = ["RLHFDataset"]

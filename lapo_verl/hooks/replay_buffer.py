@@ -18,11 +18,12 @@ from tensordict import NonTensorStack, TensorDict
 from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1.replay_buffer import FILTER_GROUPS_REWARD_METRIC, ReplayBuffer, ReplayBufferAsync
 
-from lapo_verl.config import LapoConfig
+from lapo_verl.config import LENGTH_FIELDS, LapoConfig
 from lapo_verl.hooks.checkpoint import open_store, resume_point, trains
 from lapo_verl.hooks.dynamic_sampling import buffer_arguments, check_progress
 from lapo_verl.hooks.step import Rollout, Step, step_metrics
 from lapo_verl.hooks.tokenizer_check import check_tokenizer
+from lapo_verl.hooks.turns import generated_turns
 from lapo_verl.objectives import Memory, checked_rewards, float32_scores
 from lapo_verl.objectives.lengths import Floats
 from lapo_verl.store import GroupRecord, LengthStore, check_scope
@@ -215,7 +216,7 @@ def _rollouts(keys: list[str], data: TensorDict, scope: str) -> tuple[dict[str, 
             guided=lapo["guided"],
             prompt_budget=lapo["prompt_budget"],
             correct=bool(info["acc"]),
-            tokens=info["think_tokens" if scope == "think" else "tokens"],
+            tokens=info[LENGTH_FIELDS[scope]],
             truncated=bool(info["truncated"]),
             timed_out=bool(info["verify_timed_out"]),
         )
@@ -226,10 +227,16 @@ def generated_lengths(info: Mapping[str, Any], mask: torch.Tensor) -> dict[str, 
     """A rollout's ``reward_extra_info`` with the one definition of |r|: the tokens that the model generated.
 
     Args:
-        info: from the reward manager, which is given no response mask, and so counts the output of tools too.
+        info: from the reward manager. Of another loop than LAPO's own it does not know the turns, and counts the
+            output of tools too: then ``think_tokens`` is where the first ``</think>`` is.
         mask: verl's response mask, shape (R,): 1 where the model generated the token, 0 where a tool did.
     """
-    return {**info, "tokens": int(mask.sum()), "think_tokens": int(mask[: info["think_tokens"]].sum())}
+    generated = int(mask.sum())
+    if info["tokens"] == generated:
+        return dict(info)
+    start, end = (generated_turns(mask.tolist()) or [[0, 0]])[-1]
+    thought = int(mask[: info["think_tokens"]].sum())
+    return {**info, "tokens": generated, "think_tokens": thought, "final_turn_tokens": end - start}
 
 
 def _count_generated(batch: KVBatchMeta) -> None:

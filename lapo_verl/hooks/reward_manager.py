@@ -16,6 +16,7 @@ from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 from lapo_verl.config import LapoConfig
 from lapo_verl.data.rows import row_problem_id
 from lapo_verl.guidance.think import think_length
+from lapo_verl.hooks.turns import FIELD
 from lapo_verl.verify import verify
 
 
@@ -41,18 +42,21 @@ class LapoRewardManager(RewardManagerBase):  # type: ignore[misc]
 
         Returns:
             reward_score: c_i, 1.0 or 0.0. reward_extra_info: ``acc`` (c_i), ``tokens`` (response tokens),
-            ``think_tokens`` (those up to and with ``</think>``), ``truncated``, ``verify_timed_out``, and as text
-            ``problem_id``, ``data_source``, ``length_scope`` and the row's ``extra_info.level``. verl writes them into
-            validation dumps, and the numbers into validation metrics. Tools' output counts here; LAPO's replay buffer
-            takes it out of both counts.
+            ``think_tokens`` (of each turn those up to and with ``</think>``), ``final_turn_tokens``, ``truncated``,
+            ``verify_timed_out``, and as text ``problem_id``, ``data_source``, ``length_scope`` and the row's
+            ``extra_info.level``. verl writes them into validation dumps, and the numbers into validation metrics.
+            What a tool wrote is neither judged nor counted. Of loops that do not say where their turns are, as verl's
+            own tool loop, it is both; LAPO's replay buffer takes it out of the counts.
         """
         item = data[-1:][0]
         # Of several outputs, padded to one size, the attention mask does not end with the response: hence this count.
         tokens = int(item.non_tensor_batch["response_len"])
         response_ids = item.batch["responses"][:tokens].tolist()
-        text = await self.loop.run_in_executor(
-            None, partial(self.tokenizer.decode, response_ids, skip_special_tokens=True)
+        agent = item.non_tensor_batch.get("tool_extra_fields", {}).get(
+            FIELD, {"turns": [[0, tokens]], "cut_off": False}
         )
+        turns = [response_ids[start:end] for start, end in agent["turns"]]
+        text = await self.loop.run_in_executor(None, self._text_of, turns)
         correct, timed_out = await self._judge(text, item.non_tensor_batch)
         level = (item.non_tensor_batch.get("extra_info") or {}).get("level")
         ended = tokens > 0 and response_ids[-1] == self.tokenizer.eos_token_id
@@ -60,9 +64,10 @@ class LapoRewardManager(RewardManagerBase):  # type: ignore[misc]
             "reward_score": float(correct),
             "reward_extra_info": {
                 "acc": float(correct),
-                "tokens": tokens,
-                "think_tokens": think_length(response_ids, self.tokenizer),
-                "truncated": float(tokens >= self.response_limit and not ended),
+                "tokens": sum(map(len, turns)),
+                "think_tokens": sum(think_length(turn, self.tokenizer) for turn in turns),
+                "final_turn_tokens": len(turns[-1]) if turns else 0,
+                "truncated": float(agent["cut_off"] or (tokens >= self.response_limit and not ended)),
                 "verify_timed_out": float(timed_out),
                 "problem_id": row_problem_id(item.non_tensor_batch),
                 "data_source": str(item.non_tensor_batch["data_source"]),
@@ -70,6 +75,10 @@ class LapoRewardManager(RewardManagerBase):  # type: ignore[misc]
                 "level": "" if level is None else str(level),
             },
         }
+
+    def _text_of(self, turns: list[list[int]]) -> str:
+        """What the model wrote, a turn a line."""
+        return "\n".join(self.tokenizer.decode(turn, skip_special_tokens=True) for turn in turns)
 
     async def _judge(self, text: str, row: dict[str, Any]) -> tuple[bool, bool]:
         """Whether the response is correct, and whether the verifier gave up on it."""

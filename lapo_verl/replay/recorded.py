@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lapo_verl.config import LENGTH_FIELDS
 from lapo_verl.console import progress
 from lapo_verl.runs.jsonl import DumpError, final_lines, json_lines
 from lapo_verl.store import Record
@@ -207,7 +208,7 @@ def _sample(path: Path, number: int, row: dict[str, Any]) -> tuple[int, tuple[st
     """Step, problem, c_i and |r_i| of a row, in tokens as the run counted them."""
     try:
         problem = tuple(str(row[key]) for key in GROUP_KEYS if key in row)
-        length = row["think_tokens"] if row.get("length_scope") == "think" else row["tokens"]
+        length = row[LENGTH_FIELDS[row.get("length_scope", "response")]]
         problem_id, correct, tokens, step = row["problem_id"], row["acc"], length, row.get("step") or 0
     except KeyError as error:
         raise DumpError(

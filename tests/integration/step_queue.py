@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from tensordict import TensorDict
 from verl.utils.tensordict_utils import list_of_dict_to_tensordict
 
+from lapo_verl.config import LENGTH_FIELDS
 from lapo_verl.hooks.replay_buffer import LapoReplayBuffer, LapoReplayBufferAsync, build
 
 LIMIT = 4096  # tokens of a response
@@ -45,7 +46,7 @@ class Queue:
         for session, outputs in enumerate(responses):
             info = {"truncated": 0.0, "verify_timed_out": 0.0, **outputs[-1]}
             mask = info.pop("mask")
-            info = {"tokens": len(mask), "think_tokens": len(mask), **info}
+            info = {**dict.fromkeys(LENGTH_FIELDS.values(), len(mask)), **info}
             for index, output in enumerate(outputs):
                 tags[f"{uid}_{session}_{index}"] = {"status": "success"}
                 scores = torch.zeros(len(output["mask"]))

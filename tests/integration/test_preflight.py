@@ -20,6 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from rollout_server import CALCULATOR
 from tiny_models import QWEN3
 
 from lapo_verl.config import LapoConfig
@@ -254,7 +255,7 @@ def test_rows_without_the_agent_loop_that_others_name(config: str, refusal: Refu
 def test_guided_rows_that_name_another_agent_loop(refusal: Refusal, tmp_path: Path) -> None:
     loops = [*rows(7, agent_name="lapo_single_turn"), *rows(8, agent_name="tool_agent")[7:]]
     write(tmp_path / "train.parquet", loops)
-    says(refusal("lapo_internalization"), "agent_name is 'tool_agent' in 1 of 8 rows (12%)", "no guidance")
+    says(refusal("lapo_internalization"), "agent_name is 'tool_agent' in 1 of 8 rows (12%)", "Write lapo_tool_agent")
     write(tmp_path / "train.parquet", rows(8))
     write(tmp_path / "val.parquet", rows(2, agent_name="tool_agent"))
     guided = "lapo.guidance.validation=true"
@@ -269,6 +270,49 @@ def test_other_agent_loops_where_nothing_is_appended(
     write(tmp_path / "train.parquet", rows(8, agent_name="tool_agent"))
     lines = check(compose_config("lapo_discovery", overrides))
     assert [line for line in lines if "warning" in line and "agent_name is 'tool_agent' in 8 of 8 rows" in line]
+
+
+TOOL_LOOP = "actor_rollout_ref.rollout.agent.default_agent_loop=lapo_tool_agent"
+TOOLS = f"actor_rollout_ref.rollout.multi_turn.function_tool_path={CALCULATOR}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ([TOOL_LOOP], ["lapo_tool_agent, and there are no tools", "multi_turn.function_tool_path"]),
+        ([TOOLS], ["no row uses tools, the agent loop is lapo_single_turn", "default_agent_loop=lapo_tool_agent"]),
+        ([TOOL_LOOP, TOOLS + ".gone"], ["calculator.py.gone: verl cannot load the tools"]),
+        ([TOOL_LOOP, TOOLS, "actor_rollout_ref.rollout.multi_turn.format=pigeon"], ["format=pigeon", "hermes"]),
+        (
+            [TOOL_LOOP, TOOLS, "lapo.prompt=paper"],
+            ["cannot write a tool's answer", "of the role 'tool'"],
+        ),
+    ],
+)
+def test_rollouts_with_tools_that_would_fail(refusal: Refusal, changes: list[str], words: list[str]) -> None:
+    says(refusal("lapo_discovery", *changes), *words)
+
+
+def test_rows_of_both_agent_loops_are_counted(
+    tmp_path: Path, overrides: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    importlib.import_module("lapo_verl.plugin")
+    monkeypatch.setenv("VERL_PLATFORM", "cpu")
+    loops = ["lapo_tool_agent"] * 3 + ["lapo_single_turn"] * 5
+    content = [{**row, "agent_name": loop} for row, loop in zip(rows(8), loops, strict=True)]
+    write(tmp_path / "train.parquet", content)
+    lines = check(compose_config("lapo_discovery", [*overrides, TOOLS]))
+    assert "training rows by agent loop: lapo_tool_agent 3, lapo_single_turn 5" in lines
+    assert not [line for line in lines if "default_agent_loop" in line]
+
+
+def test_a_final_turn_where_each_rollout_has_one(overrides: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    importlib.import_module("lapo_verl.plugin")
+    monkeypatch.setenv("VERL_PLATFORM", "cpu")
+    lines = check(compose_config("lapo_discovery", [*overrides, "lapo.length.scope=final_turn"]))
+    assert [line for line in lines if "warning: lapo.length.scope=final_turn, and each rollout has one turn" in line]
+    lines = check(compose_config("lapo_discovery", [*overrides, "lapo.length.scope=final_turn", TOOL_LOOP, TOOLS]))
+    assert not [line for line in lines if "lapo.length.scope" in line or "default_agent_loop" in line]
 
 
 def test_stage_two_without_a_store(refusal: Refusal) -> None:

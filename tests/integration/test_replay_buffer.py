@@ -57,6 +57,19 @@ def test_thought_is_counted_alike(queue: Queue, buffers: Buffers) -> None:
     assert lengths_of(buffer.store, "p") == (4,)
 
 
+@pytest.mark.parametrize(("scope", "length"), [("response", 6), ("think", 4), ("final_turn", 2)])
+def test_a_loop_that_says_where_its_turns_are_is_believed(
+    queue: Queue, buffers: Buffers, scope: str, length: int
+) -> None:
+    mask = [1, 1, 1, 1, TOOL, TOOL, 1, 1]
+    counted = {"tokens": 6, "think_tokens": 4, "final_turn_tokens": 2}
+    queue.add("train", "p", "u", [[{"mask": mask, "acc": 1.0, **counted}]])
+    queue.add("train", "q", "v", [[{"mask": mask, "acc": 1.0, "think_tokens": 5}]])  # by verl's own tool loop
+    buffer = buffers(length={"scope": scope})
+    buffer.sample(1, "train", 2)
+    assert lengths_of(buffer.store, "p") == lengths_of(buffer.store, "q") == (length,)
+
+
 def test_of_several_outputs_the_last_one_counts(queue: Queue, buffers: Buffers) -> None:
     session = [{"mask": [1] * 50}, {"mask": [1] * 20, "acc": 1.0}]
     queue.add("train", "p", "u", [session])

@@ -98,6 +98,7 @@ def test_a_right_answer() -> None:
         "acc": 1.0,
         "tokens": 10,
         "think_tokens": 6,
+        "final_turn_tokens": 10,
         "truncated": 0.0,
         "verify_timed_out": 0.0,
         "problem_id": "3+4",
@@ -132,10 +133,10 @@ def test_ended_exactly_at_the_limit_is_not_truncated() -> None:
 
 def test_a_custom_score_function_decides() -> None:
     def compute_score(data_source: str, solution_str: str, ground_truth: str, extra_info: dict[str, Any]) -> Any:
-        return {"score": 0.1, "acc": "3+4" in solution_str}
+        return {"score": 0.1, "acc": "3*4" in solution_str}
 
-    assert score(manager("custom", compute_score), "3+4=8")["reward_score"] == 1.0
-    assert score(manager("custom", compute_score), "4+3=8")["reward_score"] == 0.0
+    assert score(manager("custom", compute_score), "3*4=8")["reward_score"] == 1.0
+    assert score(manager("custom", compute_score), "4*3=8")["reward_score"] == 0.0
 
 
 def test_an_asynchronous_score_function() -> None:

@@ -207,10 +207,10 @@ def lines(path: Path, *rows: object, tail: str = "") -> Path:
 
 def test_a_validation_dump_is_counted_as_its_run_counted(tmp_path: Path) -> None:
     rows = [
-        {"problem_id": "p", "acc": 1.0, "tokens": tokens, "think_tokens": thought, "step": 3}
+        {"problem_id": "p", "acc": 1.0, "tokens": tokens, "think_tokens": thought, "final_turn_tokens": 7, "step": 3}
         for tokens, thought in ((100, 10), (900, 12))
     ]
-    for scope, lengths in ((None, [100, 900]), ("response", [100, 900]), ("think", [10, 12])):
+    for scope, lengths in ((None, [100, 900]), ("response", [100, 900]), ("think", [10, 12]), ("final_turn", [7, 7])):
         noted = [row if scope is None else {**row, "length_scope": scope} for row in rows]
         source = read_source(lines(tmp_path / f"{scope}.jsonl", *noted), None, None, None)
         assert source.visits.lengths.tolist() == [lengths]
