@@ -29,6 +29,14 @@ class Objective(ABC):
     Attributes:
         needs_wrong_lengths: whether the length of a wrong rollout changes a result of this objective.
         starts_from_targets: whether it needs the targets that an earlier run has found.
+
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Short(Objective):
+    ...     limit: int = 200
+    ...     def rewards(self, groups, memory=None):
+    ...         return groups.masked(groups.correct * (groups.lengths <= self.limit))
+    >>> Short(limit=250).rewards(Groups.of(correct=[[True, True]], lengths=[[240, 260]])).tolist()
+    [[1.0, 0.0]]
     """
 
     needs_wrong_lengths: ClassVar[bool] = False

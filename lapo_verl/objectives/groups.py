@@ -19,7 +19,7 @@ Numbers = ArrayLike | Sequence[float | None]
 class Groups:
     """The groups of a step: M problems' visits with up to N rollouts each. The arrays are read-only.
 
-    Args and attributes:
+    Attributes:
         correct: shape (M, N) bool, c_i; False where ``valid`` is.
         lengths: shape (M, N) float64, |r_i| in tokens. NaN where ``valid`` is False, and for a wrong rollout whose
             length nobody knows: a store of the first schema has the lengths of correct rollouts only.
@@ -34,6 +34,12 @@ class Groups:
     Raises:
         ValueError: shapes differ, a number is negative or not finite, a correct rollout has no length, or a group has
             no rollout; the message names group and rollout, counted from 0.
+
+    The attributes are the arguments as well. ``Groups.of`` takes rows that differ in length.
+
+    >>> groups = Groups(correct=[[True, False]], lengths=[[100, 250]], target=[120])
+    >>> len(groups), groups.accuracy.tolist(), groups.valid.tolist()
+    (1, [0.5], [[True, True]])
     """
 
     def __init__(

@@ -19,7 +19,11 @@ RESERVED_FIELDS = ("name", "path")
 
 
 def objective_names() -> list[str]:
-    """The objectives of this package, sorted."""
+    """The objectives of this package, sorted.
+
+    >>> "discovery" in objective_names()
+    True
+    """
     modules = pkgutil.iter_modules([os.path.dirname(__file__)])
     return sorted(module.name for module in modules if module.name not in NOT_OBJECTIVES)
 

@@ -53,6 +53,18 @@ class LengthStore:
 
     A store of an earlier schema is read as if it were one of today's, and a writer carries it over. Of the first one,
     which has no lengths of wrong rollouts, the old file stays beside it as ``<name>.v1``.
+
+    >>> import tempfile
+    >>> from lapo_verl.objectives import objective
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> with LengthStore.open(f"{folder.name}/store.sqlite") as store:
+    ...     visit = GroupRecord("p1", lengths=(310, 700, 290), correct=(True, False, True))
+    ...     store.record_step("discovery", 1, [visit], objective("discovery"))
+    {'p1': 300.0}
+    >>> with LengthStore.open(f"{folder.name}/store.sqlite", read_only=True) as store:
+    ...     store.budgets(["p1", "p2"]), store.history("p1")[0].lengths
+    ({'p1': 300.0, 'p2': None}, (310, 700, 290))
+    >>> folder.cleanup()
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection, lock: WriterLock | None) -> None:

@@ -29,6 +29,12 @@ class GroupRecord:
 
     Raises:
         ValueError: a value is out of range; the message names it.
+
+    >>> GroupRecord("p1", lengths=(310, 700), correct=(True, False), prompt_budget=320)
+    GroupRecord(problem_id='p1', lengths=(310, 700), correct=(True, False), prompt_budget=320.0, filtered=False)
+    >>> GroupRecord("p1", lengths=(310, 700), correct=(True,))
+    Traceback (most recent call last):
+    ValueError: correct has 1 rollouts, lengths has 2
     """
 
     problem_id: str
@@ -61,9 +67,20 @@ class GroupRecord:
 
 @dataclass(frozen=True)
 class Record:
-    """One visit of a problem, as the store keeps it; lengths, numbers of tokens and marks as in ``GroupRecord``.
+    """One visit of a problem, as the store keeps it.
 
-    ``target`` is the problem's after this visit, made of all its rollouts in this step so far; None for none.
+    Attributes:
+        problem_id: the problem's name.
+        run: the training's name.
+        step: the training step.
+        lengths: of the rollouts, in tokens, as in ``GroupRecord``.
+        correct: whether each rollout is correct.
+        prompt_budget: the number of tokens that their prompt named; None where it named none.
+        target: the problem's after this visit in tokens, made of all its rollouts in this step so far; None for none.
+        filtered: whether the trainer dropped the group.
+
+    >>> Record("p1", "discovery", 1, (310, 700, 290), (True, False, True), None, 300.0).correct_lengths
+    (310, 290)
     """
 
     problem_id: str

@@ -26,6 +26,10 @@ class Run:
             on. A key is absent where nobody noted it.
         steps: number of steps recorded.
         last_step: the last one; None where there is none.
+
+    >>> run = Run("discovery", {"name": "discovery"}, {"response_limit": 4096}, steps=20, last_step=20)
+    >>> run.settings["response_limit"]
+    4096
     """
 
     name: str

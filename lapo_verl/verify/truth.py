@@ -18,7 +18,19 @@ from lapo_verl.verify.parse import Choice, Words, read
 
 
 def check_ground_truth(ground_truth: str) -> None:
-    """Raise ValueError, saying why, where no answer could ever be compared with this truth."""
+    """Raises where no answer could ever be compared with this truth.
+
+    Args:
+        ground_truth: the final answer of a problem, in LaTeX or plain text.
+
+    Raises:
+        ValueError: it is no text, is empty or damaged, or has a command that no answer has; the message says which.
+
+    >>> check_ground_truth(r"\\frac{1}{2}")
+    >>> check_ground_truth(r"\\frac{1}{2")
+    Traceback (most recent call last):
+    ValueError: the ground truth has unbalanced braces: '\\\\frac{1}{2'
+    """
     if not isinstance(ground_truth, str):
         raise ValueError(f"the ground truth must be a string, not {type(ground_truth).__name__}")
     if not ground_truth.strip():

@@ -33,11 +33,20 @@ _MISREAD: Final = re.compile(
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one response."""
+    """What became of one response.
+
+    Attributes:
+        correct: whether the answer is the ground truth.
+        answer: the final answer as it was written; None where there is none.
+        timed_out: no verdict in time; the answer counts as wrong.
+
+    >>> verify(r"So it is $\\boxed{0.5}$.", "1/2")
+    Verdict(correct=True, answer='0.5', timed_out=False)
+    """
 
     correct: bool
-    answer: str | None  # the final answer as it was written, None where there is none
-    timed_out: bool = False  # no verdict in time; the answer counts as wrong
+    answer: str | None
+    timed_out: bool = False
 
 
 def is_correct(
@@ -45,8 +54,14 @@ def is_correct(
 ) -> bool:
     """Whether the final answer of a model's whole response is the ground truth.
 
-    Never raises on what a model wrote, and takes no longer than ``timeout_s`` of the server's time; the start of the
-    server, some seconds once in a process, comes on top.
+    Never raises on what a model wrote.
+
+    Args:
+        response: all that the model wrote.
+        ground_truth: the answer, as ``check_ground_truth`` accepts it.
+        timeout_s: seconds that the server may take, where it is asked; after that the answer counts as wrong. The
+            server's start, some seconds once in a process, comes on top.
+        forms: where the final answer is looked for, in this order: ``boxed``, ``hash``, ``sentence``.
 
     >>> is_correct(r"Half of it, so $\\boxed{\\frac{1}{2}}$.", "0.5")
     True
@@ -57,7 +72,11 @@ def is_correct(
 def verify(
     response: str, ground_truth: str, timeout_s: float = DEFAULT_TIMEOUT_S, *, forms: Sequence[Form] = ("boxed",)
 ) -> Verdict:
-    """``is_correct`` with what was found: the answer, and whether the server ran out of time over it."""
+    """``is_correct`` with what was found: the answer, and whether the server ran out of time over it.
+
+    >>> verify("It is 7. The answer is 7.", "7", forms=("boxed", "sentence"))
+    Verdict(correct=True, answer='7', timed_out=False)
+    """
     answer = final_answer(response, forms)
     if answer is None:
         return Verdict(False, None)

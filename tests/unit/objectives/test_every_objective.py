@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-import lapo_verl.objectives
 from lapo_verl.objectives import (
     Groups,
     checked_memory,
@@ -171,9 +170,3 @@ def test_its_file_is_small_and_its_example_runs(name: str) -> None:
     result = doctest.testmod(module)
     assert result.attempted > 0 and result.failed == 0
     assert objective_class(name).__module__ == module.__name__
-
-
-@pytest.mark.parametrize("name", ["base", "fields", "groups", "lengths", "registry"])
-def test_examples_of_the_other_files_run(name: str) -> None:
-    result = doctest.testmod(importlib.import_module(f"{lapo_verl.objectives.__name__}.{name}"))
-    assert result.attempted > 0 and result.failed == 0
