@@ -55,7 +55,7 @@ def package_findings(config: DictConfig, installed: Callable[[str], bool] = is_i
         yield Finding(
             "error",
             f"actor_rollout_ref.actor.strategy={strategy}: the package {needed} is not installed; install it as "
-            "verl's guide says, or set actor_rollout_ref.actor.strategy=fsdp2",
+            f"verl's guide says, or train with FSDP: leave model_engine={config.get('model_engine', strategy)} out",
         )
     if needed is None:
         yield from _attention(config, installed)

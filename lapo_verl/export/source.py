@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lapo_verl.export.errors import ExportError
-from lapo_verl.runs.checkpoints import checkpoints_of, model_in, why_no_model
+from lapo_verl.runs.checkpoints import LORA_NOTE, checkpoints_of, model_in, why_no_model
 
-# verl writes it beside the shards of a training with LoRA.
-LORA_NOTE = "lora_train_meta.json"
 INDEX = "model.safetensors.index.json"
 _NUMBERED = re.compile(r"(.*)-\d{5}-of-(\d{5})(\.\w+)")
 
@@ -73,8 +71,7 @@ def _source_in(folder: Path) -> Source | None:
     actors = [folder / "actor", folder, *([folder.parent] if folder.name == "huggingface" else [])]
     shards = next((actor for actor in actors if any(actor.glob("model_world_size_*_rank_*.pt"))), None)
     is_lora = shards is not None and (shards / LORA_NOTE).is_file()
-    # Of a training with LoRA, verl saves the weights under names that no library reads.
-    if weights is not None and not is_lora:
+    if weights is not None:
         return Source(weights)
     return None if shards is None else Source(shards / "huggingface", shards, is_lora)
 

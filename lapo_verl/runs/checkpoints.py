@@ -9,6 +9,10 @@ from pathlib import Path
 SNAPSHOT = "lapo_store.sqlite"
 # A Hugging Face model has one of these.
 WEIGHTS = (".safetensors", ".bin")
+# verl writes it beside the shards of a training with LoRA.
+LORA_NOTE = "lora_train_meta.json"
+# Where verl puts a Hugging Face model into a checkpoint: with FSDP, and with Megatron.
+_PLACES = ("huggingface", "model/huggingface")
 _STEP = re.compile(r"global_step_(\d+)")
 
 
@@ -25,9 +29,15 @@ def checkpoints_of(run: Path) -> list[Path]:
 
 
 def model_in(folder: Path) -> Path | None:
-    """The Hugging Face model that a folder is, or that verl put into a checkpoint; None where there is none."""
-    for candidate in (folder, folder / "huggingface", folder / "actor" / "huggingface"):
-        if (candidate / "config.json").is_file() and any(path.suffix in WEIGHTS for path in candidate.iterdir()):
+    """The Hugging Face model that a folder is, or that verl put into a checkpoint; None where there is none.
+
+    One of a training with LoRA is none: verl saves its weights under names that no library reads.
+    """
+    for candidate in (folder, *(actor / place for actor in (folder, folder / "actor") for place in _PLACES)):
+        has_weights = (candidate / "config.json").is_file() and any(
+            path.suffix in WEIGHTS for path in candidate.iterdir()
+        )
+        if has_weights and not (candidate.parent / LORA_NOTE).is_file():
             return candidate
     return None
 
@@ -35,6 +45,11 @@ def model_in(folder: Path) -> Path | None:
 def why_no_model(checkpoint: Path) -> str:
     """What to say of a checkpoint that has no Hugging Face model: how to train, or to convert it."""
     actor = checkpoint / "actor" if (checkpoint / "actor").is_dir() else checkpoint
+    if (actor / LORA_NOTE).is_file():
+        return (
+            f"{checkpoint} was trained with LoRA, and verl saves its weights under names that no library reads. Make a "
+            f"model of it (lapo export {checkpoint} -o MODEL) and name that folder"
+        )
     return (
         f"{checkpoint} has no Hugging Face weights. Train with actor_rollout_ref.actor.checkpoint.save_contents="
         "'[model,optimizer,extra,hf_model]', or convert it: python -m verl.model_merger merge --backend fsdp "

@@ -49,5 +49,5 @@ def read_note(weights: Path) -> PromptNote | None:
 
 def note_beside(weights: Path, file: str) -> Path | None:
     """The file of this name in the checkpoint that a folder of weights is part of, or is; None where it has none."""
-    places = (folder / file for folder in (weights, *weights.parents[:2]))
+    places = (folder / file for folder in (weights, *weights.parents[:3]))
     return next((path for path in places if path.is_file()), None)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from lapo_verl.runs.checkpoints import SNAPSHOT, checkpoints_of, model_in, step_of, why_no_model
+from lapo_verl.runs.checkpoints import LORA_NOTE, SNAPSHOT, checkpoints_of, model_in, step_of, why_no_model
 
 RESOLVER = "lapo_weights"
 
@@ -55,6 +55,8 @@ def starting_point(init_from: Path) -> StartingPoint:
         )
     newest = checkpoints[0]
     why = why_no_model(newest) if model_in(newest) is None else f"{newest} has no {SNAPSHOT}, was it Discovery's?"
+    if (newest / "actor" / LORA_NOTE).is_file():
+        why += f" as actor_rollout_ref.model.path, with lapo.init_from={newest / SNAPSHOT}"
     raise StartingPointError(f"lapo.init_from={init_from}: {why}")
 
 

@@ -17,7 +17,8 @@ from verl.utils.config import validate_config
 
 from lapo_verl.config import LapoConfig
 from lapo_verl.doctor.compose import compose_config
-from lapo_verl.doctor.verl_settings import leaves
+from lapo_verl.doctor.environment import package_findings
+from lapo_verl.doctor.verl_settings import leaves, setting_findings
 from lapo_verl.objectives import objective, objective_names
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -112,6 +113,28 @@ def test_a_preset_changes_what_it_names_and_nothing_else(name: str) -> None:
     changed = {key for key in paper.keys() | reference.keys() if paper.get(key) != reference.get(key)}
     file = OmegaConf.load(ROOT / "hydra_configs" / "preset" / "values" / f"reference_{name}.yaml")
     assert changed == leaves("", file).keys()
+
+
+ENGINES = {
+    "megatron": ("model_engine=megatron", "actor_rollout_ref.actor.megatron.tensor_model_parallel_size=2"),
+    "sglang": ("actor_rollout_ref.rollout.name=sglang",),
+    "lora": ("actor_rollout_ref.model.lora_rank=8", "actor_rollout_ref.rollout.load_format=safetensors"),
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_other_engines_compose_and_pass_verls_own_check(engine: str, name: str) -> None:
+    changes = (*ENGINES[engine], "actor_rollout_ref.model.path=x", "trainer.n_gpus_per_node=4")
+    config = compose_config(name, changes)
+    validate_config(config, use_reference_policy=need_reference_policy(config), use_critic=need_critic(config))
+    # The hooks are the same ones, and the doctor knows of nothing in the way but packages that are not here.
+    assert config.actor_rollout_ref.rollout.agent.default_agent_loop == "lapo_single_turn"
+    assert list(setting_findings(config, LapoConfig.parse(config.lapo))) == []
+    missing = [
+        finding.text for finding in package_findings(config, lambda module: module not in ("megatron", "sglang"))
+    ]
+    assert [engine in text for text in missing] == ([] if engine == "lora" else [True])
 
 
 def test_a_mistyped_lapo_key_names_the_nearest_right_one(tmp_path: Path) -> None:

@@ -164,4 +164,4 @@ def test_sglang_is_not_installed() -> None:
 
 def test_megatron_is_not_installed() -> None:
     (text,) = packages(EVERYTHING, actor_rollout_ref__actor__strategy="megatron")
-    assert "actor_rollout_ref.actor.strategy=megatron" in text and "strategy=fsdp2" in text
+    assert "actor_rollout_ref.actor.strategy=megatron" in text and "leave model_engine=megatron out" in text

@@ -9,6 +9,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 
 from lapo_verl.config import LapoConfig
+from lapo_verl.runs.checkpoints import model_in
+from lapo_verl.runs.prompt_note import PromptNote, read_note
 from lapo_verl.runs.starting_point import StartingPoint, StartingPointError, register_resolver, starting_point
 
 
@@ -33,6 +35,27 @@ def test_a_run_stands_for_its_newest_whole_checkpoint(tmp_path: Path) -> None:
     newest = tmp_path / "global_step_100"
     expected = StartingPoint(newest / "lapo_store.sqlite", newest / "actor" / "huggingface", 100)
     assert starting_point(tmp_path) == starting_point(newest) == expected
+
+
+def test_megatrons_weights_are_a_folder_deeper(tmp_path: Path) -> None:
+    """As verl's MegatronCheckpointManager lays a checkpoint out."""
+    folder = checkpoint(tmp_path, 20)
+    weights = folder / "actor" / "model" / "huggingface"
+    weights.parent.mkdir()
+    (folder / "actor" / "huggingface").rename(weights)
+    assert starting_point(tmp_path) == StartingPoint(folder / "lapo_store.sqlite", weights, 20)
+    PromptNote("mine", "template").write(folder)
+    assert read_note(weights) == PromptNote("mine", "template")
+
+
+def test_weights_of_a_training_with_lora_have_to_be_exported_first(tmp_path: Path) -> None:
+    folder = checkpoint(tmp_path, 20)
+    (folder / "actor" / "lora_train_meta.json").write_text("{}")
+    with pytest.raises(StartingPointError) as caught:
+        starting_point(tmp_path)
+    assert "trained with LoRA" in str(caught.value) and f"lapo export {folder} -o MODEL" in str(caught.value)
+    assert f"actor_rollout_ref.model.path, with lapo.init_from={folder / 'lapo_store.sqlite'}" in str(caught.value)
+    assert model_in(folder) is model_in(folder / "actor" / "huggingface") is None
 
 
 def test_a_checkpoint_stands_for_itself(tmp_path: Path) -> None:
