@@ -22,23 +22,6 @@ from lapo_verl.verify import is_correct
 RESPONSE_LIMIT = 96
 
 
-@pytest.fixture(scope="module")
-def internalization(run_verl: Callable[..., Run], discovery: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Stage 2 on stage 1's weights and store: one step and a checkpoint, then resumed for two more."""
-    folder = tmp_path_factory.mktemp("internalization")
-    overrides = (
-        f"actor_rollout_ref.model.path={discovery.weights(2)}",
-        f"lapo.init_from={discovery.store}",
-        "lapo.objective.sigma=6",
-        "trainer.save_freq=1",
-        # Five rounds over three batches of 8 problems: problems come again within the run.
-        "trainer.total_epochs=5",
-    )
-    first = run_verl("lapo_internalization", folder, "trainer.total_training_steps=1", *overrides)
-    assert first.returncode == 0, first.output[-3000:]
-    return run_verl("lapo_internalization", folder, "trainer.total_training_steps=4", "trainer.test_freq=4", *overrides)
-
-
 def groups_of(rows: list[dict[str, Any]]) -> dict[tuple[int, str], list[dict[str, Any]]]:
     """The rollouts of each visit: {(step, uid): rows}."""
     groups: dict[tuple[int, str], list[dict[str, Any]]] = defaultdict(list)
