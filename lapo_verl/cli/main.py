@@ -187,11 +187,15 @@ def evaluate_models(
         str, typer.Option(help="Also ask with an instruction to use this many tokens, such as 500,3500.")
     ] = "",
     conflict_text: Annotated[str | None, typer.Option(help="That instruction, with {n} for the number.")] = None,
+    budget: Annotated[
+        str, typer.Option(help="Ask for so many tokens, in the words of the training: 20,40,self. self: none asked.")
+    ] = "",
+    cut: Annotated[str, typer.Option(help="Also Pass@1 where longer responses count as wrong: 64,128.")] = "",
     platform: Annotated[str | None, typer.Option(help="cpu or gpu; detected by default.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
     overrides: Annotated[list[str] | None, typer.Argument(help="More of verl's keys, key=value, after --")] = None,
 ) -> None:
-    """Measure accuracy and tokens of checkpoints on benchmarks, without guidance, by verl's validation.
+    """Measure accuracy and tokens of checkpoints on benchmarks, by verl's validation; without guidance, unless --budget.
 
     Example: lapo eval --model base=owner/model --model lapo_i=runs/internalization
     --data data/math500.parquet --data data/aime24.parquet --n 4 --n aime24=32 --output runs/eval
@@ -203,13 +207,14 @@ def evaluate_models(
     from rich.console import Console
 
     from lapo_verl.evaluate import CONFLICT_TEXT, EvalSettings, evaluate
-    from lapo_verl.evaluate.arguments import conflict_lengths, counts, named_files, named_models
+    from lapo_verl.evaluate.arguments import budgets, counts, lengths, named_files, named_models
     from lapo_verl.evaluate.table import results_table
     from lapo_verl.runs import verl_process
 
     verl_process.exit_on_sigterm()
     with errors_in_one_line():
         samples_each, samples_of = counts(n or [], EvalSettings.n)
+        asked, self_planned = budgets(budget)
         settings = EvalSettings(
             n=samples_each,
             n_of=samples_of,
@@ -218,7 +223,10 @@ def evaluate_models(
             max_tokens=max_tokens,
             max_prompt_tokens=max_prompt_tokens,
             seed=seed,
-            conflicts=conflict_lengths(conflict),
+            conflicts=lengths("--conflict", conflict),
+            budgets=asked,
+            self_planned=self_planned,
+            cuts=lengths("--cut", cut),
             conflict_text=CONFLICT_TEXT if conflict_text is None else conflict_text,
             overrides=tuple(overrides or ()),
         )
@@ -324,6 +332,7 @@ def report(
         list[str] | None, typer.Option(help="Id of a problem to show budgets and responses of; may be repeated.")
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many of the most changed problems' budgets to show.")] = 6,
+    cut: Annotated[str, typer.Option(help="Also Pass@1 where longer responses count as wrong: 64,128.")] = "",
     resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples behind each interval.")] = 10_000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON, for scripts.")] = False,
@@ -338,15 +347,17 @@ def report(
         from lapo_verl.report.report import make_report
     except ImportError as error:
         fail(ImportError(f"{error}; lapo report needs: pip install 'lapo-verl[report]'"))
+    from lapo_verl.evaluate.arguments import lengths
+    from lapo_verl.evaluate.settings import EvalError
     from lapo_verl.report.comparison import Bootstrap
     from lapo_verl.report.numbers import Options
     from lapo_verl.report.sections import table1
     from lapo_verl.runs.folder import RunError, named_paths
 
-    options = Options(Bootstrap(resamples, (seed,)), tuple(problem or ()), top)
     try:
+        options = Options(Bootstrap(resamples, (seed,)), tuple(problem or ()), top, lengths("--cut", cut))
         numbers = make_report(named_paths(runs), output, base, options, Console(stderr=True))
-    except (RunError, OSError) as error:
+    except (RunError, EvalError, OSError) as error:
         fail(error)
     if as_json:
         typer.echo((output / "report.json").read_text(encoding="utf-8"))

@@ -61,13 +61,33 @@ def counts(arguments: Sequence[str], default: int) -> tuple[int, dict[str, int]]
     return default, of_benchmark
 
 
-def conflict_lengths(argument: str) -> tuple[int, ...]:
+SELF = "self"
+
+
+def lengths(option: str, argument: str) -> tuple[int, ...]:
     """Lengths in tokens from ``500,3500``; none from an empty text.
 
     Raises:
-        EvalError: no whole numbers.
+        EvalError: no whole numbers from 1 on.
     """
-    return tuple(_whole("--conflict", argument, part) for part in argument.split(",")) if argument else ()
+    found = tuple(_whole(option, argument, part) for part in argument.split(",")) if argument else ()
+    if any(length < 1 for length in found):
+        raise EvalError(f"{option} {argument}: each must be at least 1 token")
+    return found
+
+
+def budgets(argument: str) -> tuple[tuple[int, ...], bool]:
+    """Budgets in tokens from ``20,40,self``, and whether the model also plans by itself.
+
+    Raises:
+        EvalError: a part that is neither a whole number nor ``self``.
+
+    >>> budgets("20,40,self")
+    ((20, 40), True)
+    """
+    parts = argument.split(",") if argument else []
+    numbers = lengths("--budget", ",".join(part for part in parts if part != SELF))
+    return numbers, SELF in parts or not numbers
 
 
 def _whole(option: str, argument: str, number: str) -> int:

@@ -12,7 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lapo_verl.data.rows import DataError, check_rows, read_rows, row_problem_id
+from lapo_verl.evaluate.conditions import Condition
 from lapo_verl.evaluate.settings import EvalError, check_name
+from lapo_verl.guidance.sentence import with_sentence
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,10 @@ class Question:
 
     Attributes:
         number: from 0 among the samples of the problem.
-        text: the condition's, put behind the user's last turn; empty in the plain condition.
     """
 
     benchmark: str
-    condition: str
-    text: str
+    condition: Condition
     problem_id: str
     number: int
     row: dict[str, Any]
@@ -66,11 +66,11 @@ def read_benchmark(name: str, path: Path, verifier: str) -> Benchmark:
         raise EvalError(str(error)) from error
 
 
-def questions(benchmark: Benchmark, condition: str, text: str, n: int) -> Iterator[Question]:
+def questions(benchmark: Benchmark, condition: Condition, n: int) -> Iterator[Question]:
     """Every problem of a benchmark ``n`` times."""
     for problem_id, row in benchmark.problems.items():
         for number in range(n):
-            yield Question(benchmark.name, condition, text, problem_id, number, row)
+            yield Question(benchmark.name, condition, problem_id, number, row)
 
 
 def write_questions(asked: Sequence[Question], path: Path) -> None:
@@ -88,6 +88,8 @@ def write_questions(asked: Sequence[Question], path: Path) -> None:
             "data_source": str(question.row["data_source"]),
             "reward_model": {"ground_truth": _ground_truth(question.row), "style": "rule"},
             "extra_info": {**_extra_info(question.row), "index": position, "problem_id": str(position)},
+            # LAPO's agent loop puts it behind the generation prompt, as in training.
+            "lapo": {"guidance": question.condition.prefill, "problem_id": question.problem_id},
         }
         for position, question in enumerate(asked)
     ]
@@ -106,16 +108,15 @@ def level_of(row: dict[str, Any]) -> str | None:
 
 def _prompt(question: Question) -> list[dict[str, Any]]:
     messages = [dict(message) for message in question.row["prompt"]]
-    if not question.text:
+    if not question.condition.user_text:
         return messages
-    for message in reversed(messages):
-        if message["role"] == "user" and isinstance(message["content"], str):
-            message["content"] += question.text
-            return messages
-    raise EvalError(
-        f"benchmark {question.benchmark}, problem {question.problem_id}: the prompt has no user turn in plain text to "
-        "put the conflicting instruction behind"
-    )
+    try:
+        return with_sentence(messages, question.condition.user_text)
+    except ValueError as error:
+        raise EvalError(
+            f"benchmark {question.benchmark}, problem {question.problem_id}: the prompt has no user turn in plain text "
+            f"to put {question.condition.user_text!r} behind"
+        ) from error
 
 
 def _ground_truth(row: dict[str, Any]) -> Any:

@@ -16,14 +16,15 @@ from rich.console import Console
 
 from lapo_verl import cpu
 from lapo_verl.evaluate.benchmarks import Benchmark, Question, level_of, questions, read_benchmark
+from lapo_verl.evaluate.conditions import Condition, conditions_of
 from lapo_verl.evaluate.judge import Judge, as_lines
 from lapo_verl.evaluate.models import Model, check_reachable, resolve_model
 from lapo_verl.evaluate.prompts import prompt_of
 from lapo_verl.evaluate.settings import EvalError, EvalSettings
 from lapo_verl.evaluate.verl_run import answer
 from lapo_verl.files import whole_file, write_whole
-from lapo_verl.runs.dumps import read_samples
-from lapo_verl.runs.summary import summarize
+from lapo_verl.runs.dumps import Sample, read_samples
+from lapo_verl.runs.summary import accuracy_when_cut, summarize
 
 PLATFORMS = ("cpu", "gpu")
 
@@ -33,8 +34,8 @@ class Result:
     """A checkpoint on a benchmark in a condition.
 
     Attributes:
-        condition: empty for the plain one, or ``conflict=500``.
-        summary: of ``report.summary.summarize``: ``pass@1`` and ``truncated`` in percent, ``tokens``, ``by_level``.
+        condition: empty for the plain one, ``conflict=500``, or ``budget=40``.
+        summary: of ``runs.summary.summarize``, and ``cut``: {limit: Pass@1 in percent} where limits were given.
     """
 
     checkpoint: str
@@ -59,8 +60,7 @@ class Cell:
 
     model: Model
     benchmark: Benchmark
-    condition: str
-    text: str
+    condition: Condition
     n: int
     path: Path
 
@@ -73,16 +73,18 @@ def evaluate(
     platform: str | None = None,
     console: Console | None = None,
 ) -> Evaluation:
-    """Let models answer benchmarks with verl's validation, without guidance; one start of verl a model.
+    """Let models answer benchmarks with verl's validation; one start of verl a model.
 
     A model is asked with the prompt of its training, where that is noted beside its checkpoint (``lapo_prompt.json``).
     Samples are kept in ``output``, one file a model, benchmark and condition, named by a hash of model, file, settings
     and prompt. They are not drawn again; those that an older verifier of LAPO's has judged are judged again.
 
     ``output/samples.jsonl`` holds all of those asked for, a row a sample: ``checkpoint``, ``benchmark``, ``condition``
-    (empty, or ``conflict=500``), ``problem_id``, ``level`` (text or null), ``sample`` (from 0), ``prompt`` and
-    ``response`` (text), ``ground_truth``, ``acc`` (1.0 or 0.0), ``tokens`` (of the response), ``truncated``,
-    ``verifier`` (the revision of LAPO's, or null). ``output/eval.json`` holds the settings and results.
+    (empty, ``conflict=500``, ``budget=40``), ``budget`` (tokens that the prompt asks for, or null), ``problem_id``,
+    ``level`` (text or null), ``sample`` (from 0), ``prompt`` and ``response`` (text), ``ground_truth``, ``acc`` (1.0 or
+    0.0), ``tokens`` (of the response), ``truncated``, ``verifier`` (the revision of LAPO's, or null).
+
+    ``output/eval.json`` holds the settings and results.
 
     Args:
         models: {name: Hugging Face folder, verl's folder ``global_step_N``, or name on the hub}.
@@ -106,6 +108,8 @@ def evaluate(
         if Path(models[model.name]).expanduser().is_dir():
             console.print(f"{model.name}: {model.path}", highlight=False, markup=False, soft_wrap=True)
         _check_context(model, settings)
+    if settings.guidance_overrides and all(model.training is not None for model in resolved):
+        raise EvalError(f"{settings.guidance_overrides[0]}: all models note their sentence; leave the argument out")
     resolved = [_with_prompt(model, settings, console) for model in resolved]
     if len({model.prompt for model in resolved}) > 1:
         console.print("the models are asked in different ways; to ask all alike: -- lapo.prompt=NAME", highlight=False)
@@ -136,12 +140,12 @@ def _with_prompt(model: Model, settings: EvalSettings, console: Console) -> Mode
 def _cells(model: Model, benchmarks: Sequence[Benchmark], settings: EvalSettings, output: Path) -> Iterator[Cell]:
     for benchmark in benchmarks:
         n = settings.n_of.get(benchmark.name, settings.n)
-        for condition, text in settings.conditions.items():
+        for condition in conditions_of(model, settings):
             # All that the responses follow from; not the platform, the prompt limit, the verifier, nor where files are.
             made_of = {
                 "model": model.fingerprint,
                 "file": benchmark.sha256,
-                "text": text,
+                "text": condition.user_text,
                 "n": n,
                 "temperature": settings.temperature,
                 "top_p": settings.top_p,
@@ -151,16 +155,18 @@ def _cells(model: Model, benchmarks: Sequence[Benchmark], settings: EvalSettings
             }
             if model.prompt is not None and model.prompt.template is not None:
                 made_of["prompt"] = model.prompt.template
+            if condition.prefill:
+                made_of["prefill"] = condition.prefill
             key = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
-            name = ".".join(part for part in (benchmark.name, condition, key, "jsonl") if part)
-            yield Cell(model, benchmark, condition, text, n, output / model.name / name)
+            name = ".".join(part for part in (benchmark.name, condition.name, key, "jsonl") if part)
+            yield Cell(model, benchmark, condition, n, output / model.name / name)
 
 
 def _answer(
     model: Model, cells: Sequence[Cell], settings: EvalSettings, platform: str, folder: Path, console: Console
 ) -> None:
     """Answer what is missing of one model, and keep each cell that came out whole."""
-    asked = [q for cell in cells for q in questions(cell.benchmark, cell.condition, cell.text, cell.n)]
+    asked = [q for cell in cells for q in questions(cell.benchmark, cell.condition, cell.n)]
     revision = Judge.of(settings).revision
     answers = answer(model, asked, settings, platform, folder / "verl", console)
     first = 0
@@ -187,7 +193,8 @@ def _sample(model: Model, question: Question, row: Mapping[str, Any], revision: 
     return {
         "checkpoint": model.name,
         "benchmark": question.benchmark,
-        "condition": question.condition,
+        "condition": question.condition.name,
+        "budget": question.condition.budget,
         "problem_id": question.problem_id,
         "level": level_of(question.row),
         "sample": question.number,
@@ -212,10 +219,10 @@ def _collect(cells: Sequence[Cell], settings: EvalSettings, output: Path) -> Eva
         Result(
             cell.model.name,
             cell.benchmark.name,
-            cell.condition,
+            cell.condition.name,
             len(cell.benchmark.problems),
             cell.n,
-            summarize(read_samples(cell.path)),
+            _summary(read_samples(cell.path), settings.cuts),
         )
         for cell in cells
     ]
@@ -235,6 +242,11 @@ def _collect(cells: Sequence[Cell], settings: EvalSettings, output: Path) -> Eva
     }
     write_whole(output / "eval.json", json.dumps(made_with, indent=2) + "\n")
     return Evaluation(samples, results)
+
+
+def _summary(samples: Sequence[Sample], cuts: Sequence[int]) -> dict[str, Any]:
+    cut = {"cut": {str(limit): accuracy_when_cut(samples, limit) for limit in cuts}} if cuts else {}
+    return {**summarize(samples), **cut}
 
 
 def _platform() -> str:

@@ -11,6 +11,7 @@ from lapo_verl.evaluate.settings import EvalError, check_name
 from lapo_verl.hub import is_hub_name, why_out_of_reach
 from lapo_verl.runs.checkpoints import WEIGHTS, checkpoints_of, model_in, why_no_model
 from lapo_verl.runs.prompt_note import PromptNote, PromptNoteError, read_note
+from lapo_verl.runs.training_note import TrainingNote, TrainingNoteError, read_training_note
 
 # Everything of a Hugging Face folder that the model's answers follow from.
 _READ = (*WEIGHTS, ".json", ".jinja", ".model", ".txt")
@@ -28,6 +29,7 @@ class Model:
         fingerprint: a hash of the folder's files; of a hub's model its name.
         context: tokens that it holds, prompt and response together; None where that is not known.
         prompt: how the problems of its training became prompts; None where no note of that is beside the weights.
+        training: what it was trained with; None where no note of that is beside the weights.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Model:
     fingerprint: str
     context: int | None = None
     prompt: PromptNote | None = None
+    training: TrainingNote | None = None
 
 
 def resolve_model(name: str, given: str | Path) -> Model:
@@ -55,7 +58,7 @@ def resolve_model(name: str, given: str | Path) -> Model:
         weights = model_in(candidate)
         if weights is not None:
             path = weights.resolve()
-            return Model(name, str(path), _fingerprint(path), _context(path / "config.json"), _prompt(path))
+            return Model(name, str(path), _fingerprint(path), _context(path / "config.json"), *_notes(path))
     raise EvalError(f"model {name}: {_what_is_missing(folder)}")
 
 
@@ -75,10 +78,10 @@ def check_reachable(model: Model) -> None:
         )
 
 
-def _prompt(weights: Path) -> PromptNote | None:
+def _notes(weights: Path) -> tuple[PromptNote | None, TrainingNote | None]:
     try:
-        return read_note(weights)
-    except PromptNoteError as error:
+        return read_note(weights), read_training_note(weights)
+    except (PromptNoteError, TrainingNoteError) as error:
         raise EvalError(str(error)) from error
 
 

@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from lapo_verl.runs.trained_sentence import PREFIX
+
 # The user's instruction of Table 4. The paper gives the lengths (500 and 3500 tokens) and no wording.
 CONFLICT_TEXT = " Please answer the question with {n} tokens."
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
@@ -30,6 +32,9 @@ class EvalSettings:
         conflicts: lengths in tokens that a contradicting instruction asks for; each is one more condition in which
             every problem is answered (Table 4).
         conflict_text: that instruction, put behind the user's last turn; ``{n}`` is replaced by the length.
+        budgets: tokens that each model is asked for in the words of its training; each is one more condition.
+        self_planned: whether problems are asked without a budget as well; of weight only beside ``budgets``.
+        cuts: token limits under which the accuracy is also given: a longer response counts as wrong.
         overrides: more of verl's keys, ``key=value``.
 
     Raises:
@@ -45,6 +50,9 @@ class EvalSettings:
     seed: int = 42
     conflicts: tuple[int, ...] = ()
     conflict_text: str = CONFLICT_TEXT
+    budgets: tuple[int, ...] = ()
+    self_planned: bool = True
+    cuts: tuple[int, ...] = ()
     overrides: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -58,10 +66,9 @@ class EvalSettings:
         _require(self.max_tokens >= 1, f"max_tokens must be at least 1, got {self.max_tokens}")
         _require(self.max_prompt_tokens >= 1, f"max_prompt_tokens must be at least 1, got {self.max_prompt_tokens}")
         _require(self.seed >= 0, f"seed must be at least 0, got {self.seed}")
-        _require(
-            all(n >= 1 for n in self.conflicts), f"conflict lengths must be at least 1 token, got {self.conflicts}"
-        )
-        _require(len(set(self.conflicts)) == len(self.conflicts), f"a conflict length is given twice: {self.conflicts}")
+        for what, lengths in (("conflict length", self.conflicts), ("budget", self.budgets), ("cut", self.cuts)):
+            _require(all(n >= 1 for n in lengths), f"a {what} must be at least 1 token, got {lengths}")
+            _require(len(set(lengths)) == len(lengths), f"a {what} is given twice: {lengths}")
         _require(
             "{n}" in self.conflict_text, f"the conflict text needs {{n}} for the length, got {self.conflict_text!r}"
         )
@@ -70,10 +77,25 @@ class EvalSettings:
                 "=" in override, f"{override!r} is not a key=value of verl's (give --model and --data once per item)"
             )
 
+        _require(
+            bool(self.budgets) or not self.guidance_overrides,
+            f"{', '.join(self.guidance_overrides)}: a sentence is shown with --budget alone",
+        )
+
     @property
-    def conditions(self) -> dict[str, str]:
-        """{name of the condition: text behind the user's last turn}; the first is the plain one."""
-        return {"": "", **{f"conflict={n}": self.conflict_text.replace("{n}", str(n)) for n in self.conflicts}}
+    def guidance_overrides(self) -> list[str]:
+        """The sentence of models whose checkpoints do not note it; it is the evaluation's to show, not verl's."""
+        return [override for override in self.overrides if override.startswith(PREFIX)]
+
+    @property
+    def verl_overrides(self) -> list[str]:
+        """The others."""
+        return [override for override in self.overrides if not override.startswith(PREFIX)]
+
+    @property
+    def asks_plainly(self) -> bool:
+        """Whether problems are asked as they are: with neither budget nor contradicting instruction."""
+        return self.self_planned or not self.budgets
 
     @property
     def verifier(self) -> str:

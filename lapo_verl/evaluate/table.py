@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from rich.table import Table
 
 from lapo_verl.evaluate.evaluation import Result
+from lapo_verl.runs.summary import mean_of_all, right_and_wrong
 
-MEASURES = ("pass@1", "tokens", "truncated")
+MEASURES = ("pass@1", "tokens", "tokens_right", "tokens_wrong", "truncated")
 
 
 def results_table(results: Sequence[Result]) -> Table:
     """A row a benchmark, condition and checkpoint; tokens are compared with the first checkpoint's."""
-    table = Table(title="Evaluation without guidance", caption="tokens: mean of the responses; change: of the tokens")
+    cuts = list(results[0].summary.get("cut", {}))
+    caption = "tokens: mean of the responses, and of right and of wrong ones; change: of the tokens"
+    cut = "; cut: Pass@1 where a longer response counts as wrong" if cuts else ""
+    table = Table(title="Evaluation", caption=caption + cut)
     for heading in ("benchmark", "condition", "checkpoint"):
         table.add_column(heading)
-    for heading in ("problems", "n", "Pass@1", "tokens", "change", "truncated"):
+    numbers = ("problems", "n", "Pass@1", "tokens", "right / wrong", "change", "truncated")
+    for heading in (*numbers, *(f"cut {limit}" for limit in cuts)):
         table.add_column(heading, justify="right", no_wrap=True)
     rows = [*results, *averages(results)]
     conditions = list(dict.fromkeys(row.condition for row in rows))
@@ -35,8 +41,10 @@ def results_table(results: Sequence[Result]) -> Table:
                 str(row.n or ""),
                 f"{row.summary['pass@1']:.1f} %",
                 f"{tokens:.1f}",
+                right_and_wrong(row.summary),
                 "" if row is together[0] else f"{change:+.1%}",
                 f"{row.summary['truncated']:.1f} %",
+                *(f"{row.summary['cut'][limit]:.1f} %" for limit in cuts),
             )
         table.add_section()
     return table
@@ -47,5 +55,7 @@ def averages(results: Sequence[Result]) -> Iterator[Result]:
     for checkpoint, condition in dict.fromkeys((row.checkpoint, row.condition) for row in results):
         together = [row for row in results if (row.checkpoint, row.condition) == (checkpoint, condition)]
         if len(together) > 1:
-            means = {name: sum(row.summary[name] for row in together) / len(together) for name in MEASURES}
+            means: dict[str, Any] = {name: mean_of_all([row.summary[name] for row in together]) for name in MEASURES}
+            cuts = [row.summary.get("cut", {}) for row in together]
+            means["cut"] = {limit: mean_of_all([cut[limit] for cut in cuts]) for limit in cuts[0]}
             yield Result(checkpoint, "average", condition, sum(row.problems for row in together), 0, means)

@@ -100,13 +100,13 @@ def verl_command(model: Model, data: Path, settings: EvalSettings, platform: str
     }
     if settings.prompt is None:
         keys |= prompt_keys(model)
-    for override in settings.overrides:
+    for override in settings.verl_overrides:
         key = override.partition("=")[0].lstrip("+~")
         if key in keys:
             raise EvalError(f"{override!r}: lapo eval sets {key} itself; see lapo eval --help")
     defaults = {"trainer.n_gpus_per_node": max(1, cpu.accelerators())} if platform == "gpu" else {}
     written = [f"{key}={_quoted(value)}" for key, value in {**keys, **defaults}.items()]
-    return [sys.executable, "-m", "verl.trainer.main_ppo", "--config-name=acc_only", *written, *settings.overrides]
+    return [sys.executable, "-m", "verl.trainer.main_ppo", "--config-name=acc_only", *written, *settings.verl_overrides]
 
 
 def _environment(platform: str) -> dict[str, str]:

@@ -13,9 +13,10 @@ from lapo_verl.export.card import FILE as CARD
 from lapo_verl.export.card import Evaluated, model_card, read_evaluation
 from lapo_verl.export.errors import ExportError
 from lapo_verl.export.lineage import lineage_of
-from lapo_verl.export.prompts import TEMPLATE, budget_of, write_prompts
+from lapo_verl.export.prompts import TEMPLATE, write_prompts
 from lapo_verl.export.source import Source, check_whole, find_source
 from lapo_verl.export.weights import write_adapter, write_weights
+from lapo_verl.runs.trained_sentence import SentenceError, trained_sentence
 
 
 @dataclass(frozen=True)
@@ -57,13 +58,16 @@ def export(request: Request, say: Callable[[str], object]) -> Path:
     base_model = request.base_model or lineage.base_model
     if request.keep_adapter and base_model is None:
         raise ExportError("--keep-adapter: an adapter needs the name of its base model; give it with --base-model")
-    budget = budget_of(lineage.note, request.overrides)
+    try:
+        sentence = trained_sentence(lineage.note, request.overrides)
+    except SentenceError as error:
+        raise ExportError(str(error)) from error
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as beside:
         folder = Path(beside) / output.name
         folder.mkdir()
         # The prompt first: it is done in seconds, and what is wrong with it is known before gigabytes are written.
-        prompts = write_prompts(source.folder, folder, budget, lineage.prompt)
+        prompts = write_prompts(source.folder, folder, sentence, lineage.prompt)
         if request.keep_adapter:
             assert base_model is not None
             say(f"weights: {write_adapter(source, folder, base_model)}")
@@ -71,7 +75,7 @@ def export(request: Request, say: Callable[[str], object]) -> Path:
             say(f"weights: {write_weights(source, folder)}")
             check_whole(folder)
         say(prompts)
-        card = model_card(output.name, lineage, base_model, budget.guidance, evaluated)
+        card = model_card(output.name, lineage, base_model, sentence.guidance, evaluated)
         (folder / CARD).write_text(card, encoding="utf-8")
         if output.exists():
             shutil.rmtree(output)

@@ -1,26 +1,19 @@
-"""The tokenizer and the chat template of an export, and the sentence that a budget is asked for with."""
+"""The tokenizer and the chat template of an export."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
-from lapo_verl.config import ConfigError, check_overrides
 from lapo_verl.doctor.tokenizer_round_trip import FILE as TOKENIZER_FILE
 from lapo_verl.doctor.tokenizer_round_trip import find_difference
 from lapo_verl.export.errors import ExportError
 from lapo_verl.export.seam import BUDGETS, CONVERSATIONS, Chat, add_budget, check_same_ids
 from lapo_verl.export.template import template_without_budget
-from lapo_verl.guidance.config import GuidanceConfig
-from lapo_verl.guidance.sentence import shown_budget
 from lapo_verl.guidance.think import template_text
 from lapo_verl.runs.prompt_note import PromptNote
-from lapo_verl.runs.training_note import FILE, TrainingNote
+from lapo_verl.runs.trained_sentence import TrainedSentence
 
 TEMPLATE = "chat_template.jinja"
 CONFIG = "tokenizer_config.json"
@@ -29,49 +22,14 @@ _BESIDE = (
     *("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "*.model", "*.tiktoken"),
     *("generation_config.json", "*processor*config.json", "*.py"),
 )
-_PREFIX = "lapo.guidance."
 
 
-@dataclass(frozen=True)
-class Budget:
-    """What an exported model knows of budgets.
-
-    Attributes:
-        guidance: the sentence that it was trained with; None where it was trained with none.
-        why: where that is known from.
-    """
-
-    guidance: GuidanceConfig | None
-    why: str
-
-
-def budget_of(note: TrainingNote | None, overrides: Sequence[str]) -> Budget:
-    """The sentence of the training: as its checkpoint notes it, or as the command line says.
-
-    Raises:
-        ExportError: neither does, or both do; an argument is none of ``lapo.guidance``.
-    """
-    given = _given(overrides)
-    if note is not None and given is not None:
-        raise ExportError(f"{overrides[0]}: the checkpoint notes its sentence in {FILE}; leave the argument out")
-    if note is None and given is None:
-        raise ExportError(
-            f"there is no {FILE} of a training beside the weights, so the sentence that it was trained with is not "
-            "known. Give it: lapo.guidance.form=exact for the paper's, lapo.guidance.text=... for one of your own, "
-            "lapo.guidance.form=implicit for none"
-        )
-    guidance = given if note is None else note.guidance
-    why = f"as noted in {FILE}" if note is not None else "as given"
-    if guidance is not None and shown_budget(guidance, 1.0) is None:
-        guidance = None
-    return Budget(guidance, why)
-
-
-def write_prompts(source: Path, target: Path, budget: Budget, prompt: PromptNote | None) -> str:
+def write_prompts(source: Path, target: Path, sentence: TrainedSentence, prompt: PromptNote | None) -> str:
     """Write tokenizer and chat template into ``target``, and check what they make of conversations; says what is so.
 
     Args:
         source: a folder in Hugging Face format.
+        sentence: of the training.
         prompt: of the training; None for the model's own chat template.
 
     Raises:
@@ -91,41 +49,25 @@ def write_prompts(source: Path, target: Path, budget: Budget, prompt: PromptNote
             f"{source}: the tokenizer has no chat template and no training noted one, so nothing says what a prompt "
             f"is; put one into its {TEMPLATE}"
         )
-    if budget.guidance is None:
+    if sentence.guidance is None:
         why = "the model was trained without a sentence that names a number of tokens"
         template = template_without_budget(own.template, why)
     else:
-        template = add_budget(own, budget.guidance).template
+        template = add_budget(own, sentence.guidance).template
     (target / TEMPLATE).write_text(template, encoding="utf-8")
     _drop_other_template(target)
     _check_round_trip(target)
     written = _load(target)
     if written.template != template:
         raise ExportError(f"{target / TEMPLATE}: transformers does not read the template that was written")
-    if budget.guidance is None:
-        return f"token_budget is refused: the model was trained without such a sentence ({budget.why})"
-    check_same_ids(own, written, budget.guidance)
+    if sentence.guidance is None:
+        return f"token_budget is refused: the model was trained without such a sentence ({sentence.why})"
+    check_same_ids(own, written, sentence.guidance)
     return (
-        f"token_budget: {budget.guidance.form} sentence, {budget.guidance.place} the think block ({budget.why}); "
+        f"token_budget: {sentence.guidance.form} sentence, {sentence.guidance.place} the think block ({sentence.why}); "
         f"prompt ids equal training's in {len(own.known())} of {len(CONVERSATIONS)} conversations at {len(BUDGETS)} "
         "budgets, and without one the prompt is the model's own"
     )
-
-
-def _given(overrides: Sequence[str]) -> GuidanceConfig | None:
-    if not overrides:
-        return None
-    try:
-        check_overrides(overrides)
-        for override in overrides:
-            if not override.startswith(_PREFIX) or "=" not in override:
-                raise ExportError(f"{override!r}: only the sentence can be given here, as {_PREFIX}KEY=VALUE")
-        values = OmegaConf.to_container(OmegaConf.from_dotlist([each.removeprefix(_PREFIX) for each in overrides]))
-        return GuidanceConfig(**values)  # type: ignore[arg-type]
-    except ConfigError as error:
-        raise ExportError(str(error)) from error
-    except (ValueError, TypeError) as error:
-        raise ExportError(f"lapo.guidance.{error}") from error
 
 
 def _load(folder: Path) -> Chat:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lapo_verl.report.bootstrap import Estimate, estimate, resampled_means
 from lapo_verl.runs.dumps import Sample
-from lapo_verl.runs.summary import problem_means, truncated_percent
+from lapo_verl.runs.summary import mean_of_all, problem_means, tokens_of, truncated_percent
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Measured:
         pass_at_1: percent, mean over problems of the share of correct samples.
         tokens: mean over problems of the mean response tokens.
         truncated: percent of the samples; None where they do not say.
+        tokens_right, tokens_wrong: mean tokens of right and of wrong samples; None where there are none.
         resampled: shape (resamples, 2), Pass@1 and tokens of resampled problems.
     """
 
@@ -44,6 +45,8 @@ class Measured:
     pass_at_1: Estimate
     tokens: Estimate
     truncated: float | None
+    tokens_right: float | None
+    tokens_wrong: float | None
     resampled: NDArray[np.float64]
 
     def to_json(self) -> dict[str, Any]:
@@ -53,6 +56,8 @@ class Measured:
             "pass@1": asdict(self.pass_at_1),
             "tokens": asdict(self.tokens),
             "truncated": self.truncated,
+            "tokens_right": self.tokens_right,
+            "tokens_wrong": self.tokens_wrong,
         }
 
 
@@ -96,15 +101,20 @@ def measure(samples: Sequence[Sample], bootstrap: Bootstrap) -> Measured:
     """One model's samples of one benchmark."""
     values = np.array(list(problem_means(samples).values()))
     resampled = resampled_means(values, bootstrap.resamples, bootstrap.seed)
-    return _measured(len(samples), truncated_percent(samples), values.mean(axis=0), resampled, [len(values)])
+    shares = (truncated_percent(samples), tokens_of(samples, True), tokens_of(samples, False))
+    return _measured(len(samples), shares, values.mean(axis=0), resampled, [len(values)])
 
 
 def average(parts: Sequence[Measured]) -> Measured:
     """The plain mean over benchmarks, as in the paper's Table 1; problems are resampled inside each benchmark."""
-    shares = [part.truncated for part in parts if part.truncated is not None]
+    shares = (
+        mean_of_all([part.truncated for part in parts]),
+        mean_of_all([part.tokens_right for part in parts]),
+        mean_of_all([part.tokens_wrong for part in parts]),
+    )
     return _measured(
         sum(part.samples for part in parts),
-        float(np.mean(shares)) if len(shares) == len(parts) else None,
+        shares,
         np.mean([[part.pass_at_1.value, part.tokens.value] for part in parts], axis=0),
         np.mean([part.resampled for part in parts], axis=0),
         [part.problems for part in parts],
@@ -136,7 +146,7 @@ def change(pairs: Sequence[Paired]) -> Change:
 
 def _measured(
     samples: int,
-    truncated: float | None,
+    shares: tuple[float | None, float | None, float | None],
     means: NDArray[np.float64],
     resampled: NDArray[np.float64],
     problems: Sequence[int],
@@ -144,4 +154,4 @@ def _measured(
     accuracy, tokens = (
         estimate(float(means[column]), resampled[:, column], min(problems)) for column in range(resampled.shape[1])
     )
-    return Measured(sum(problems), samples, accuracy, tokens, truncated, resampled)
+    return Measured(sum(problems), samples, accuracy, tokens, *shares, resampled)

@@ -19,7 +19,8 @@ def choose_examples(numbers: Numbers) -> Iterator[Example]:
     of median length."""
     if not numbers.benchmarks:
         return
-    first = numbers.base or next(iter(numbers.models))
+    answered = [name for name, model in numbers.models.items() if model.benchmarks]
+    first = numbers.base if numbers.base in answered else answered[0]
     wanted: dict[tuple[str, str], str] = {}
     for problem in numbers.options.problems:
         places = [name for name in numbers.benchmarks if any(_has(m, name, problem) for m in numbers.models.values())]

@@ -8,9 +8,16 @@ from typing import Any
 
 from lapo_verl.report.bootstrap import CONFIDENCE
 from lapo_verl.report.comparison import Bootstrap, Change, Measured, average, change, measure, pair
+from lapo_verl.report.following import Followed, followed
 from lapo_verl.report.store_stats import adherence, most_changed
 from lapo_verl.runs.folder import Checkpoint, Run
-from lapo_verl.runs.summary import summarize, summarize_keywords, summarize_lengths, summarize_truncation
+from lapo_verl.runs.summary import (
+    accuracy_when_cut,
+    summarize,
+    summarize_keywords,
+    summarize_lengths,
+    summarize_truncation,
+)
 from lapo_verl.store import LengthStore, Record, StoreError
 
 
@@ -22,11 +29,13 @@ class Options:
         bootstrap: of all intervals.
         problems: ids whose budgets and responses are shown in any case.
         top: how many of the most changed problems' budgets are shown.
+        cuts: token limits under which the accuracy is also shown.
     """
 
     bootstrap: Bootstrap
     problems: tuple[str, ...] = ()
     top: int = 6
+    cuts: tuple[int, ...] = ()
 
 
 @dataclass
@@ -40,6 +49,8 @@ class Numbers:
         common: those that the base and all who share a benchmark with it have answered; averages are over these.
         measured, changes, summaries, lengths, truncation, keywords: {benchmark: {model: ...}}.
         averages, average_changes: {model: ...}; empty where fewer than two benchmarks are common.
+        cut: {benchmark: {model: {limit: Pass@1 in percent where longer responses count as wrong}}}.
+        following: {benchmark: {model: one entry a budget, the model's own planning last where it was asked for}}.
         validation: {run: {benchmark: {step: ...}}}, of trainings with dumps of several steps.
         training: {run: {step: {``lapo/`` metric: value}}}.
         adherence: {run: {step: {"tokens", "relative"}}}, from the log, else from the store.
@@ -62,6 +73,8 @@ class Numbers:
     lengths: dict[str, dict[str, Any]] = field(default_factory=dict)
     truncation: dict[str, dict[str, Any]] = field(default_factory=dict)
     keywords: dict[str, dict[str, Any]] = field(default_factory=dict)
+    cut: dict[str, dict[str, dict[int, float]]] = field(default_factory=dict)
+    following: dict[str, dict[str, list[Followed]]] = field(default_factory=dict)
     validation: dict[str, dict[str, dict[int, Measured]]] = field(default_factory=dict)
     training: dict[str, dict[int, dict[str, float]]] = field(default_factory=dict)
     adherence: dict[str, dict[int, dict[str, float]]] = field(default_factory=dict)
@@ -101,6 +114,11 @@ class Numbers:
             "lengths": self.lengths,
             "truncation": self.truncation,
             "keywords": self.keywords,
+            "cut": self.cut,
+            "following": {
+                benchmark: {model: [each.to_json() for each in budgets] for model, budgets in models.items()}
+                for benchmark, models in self.following.items()
+            },
             "validation": {
                 run: {
                     benchmark: {step: measured.to_json() for step, measured in steps.items()}
@@ -125,6 +143,7 @@ def compute(
     numbers = Numbers(runs, models, base, options, left_out=left_out)
     numbers.benchmarks = list(dict.fromkeys(name for model in models.values() for name in model.benchmarks))
     _put_samples(numbers)
+    _put_following(numbers)
     _put_changes(numbers)
     _put_validation(numbers)
     for run in runs:
@@ -162,6 +181,11 @@ def _put_samples(numbers: Numbers) -> None:
         numbers.measured[benchmark] = {name: measure(samples, bootstrap) for name, samples in models.items()}
         numbers.summaries[benchmark] = {name: summarize(samples) for name, samples in models.items()}
         numbers.lengths[benchmark] = {name: summarize_lengths(samples) for name, samples in models.items()}
+        if numbers.options.cuts:
+            numbers.cut[benchmark] = {
+                name: {limit: accuracy_when_cut(samples, limit) for limit in numbers.options.cuts}
+                for name, samples in models.items()
+            }
         for all_of_them, summarized in (
             (numbers.truncation, {name: summarize_truncation(samples) for name, samples in models.items()}),
             (numbers.keywords, {name: summarize_keywords(samples) for name, samples in models.items()}),
@@ -170,15 +194,24 @@ def _put_samples(numbers: Numbers) -> None:
     _put_averages(numbers)
 
 
+def _put_following(numbers: Numbers) -> None:
+    for name, model in numbers.models.items():
+        for asked, benchmarks in [*model.budgets.items(), (None, model.benchmarks)]:
+            for benchmark, samples in benchmarks.items():
+                if any(benchmark in of_budget for of_budget in model.budgets.values()):
+                    numbers.following.setdefault(benchmark, {}).setdefault(name, []).append(followed(samples, asked))
+
+
 def _put_averages(numbers: Numbers) -> None:
-    if not numbers.models:
+    answered = [name for name, model in numbers.models.items() if model.benchmarks]
+    if not answered:
         return
-    first = numbers.base or next(iter(numbers.models))
+    first = numbers.base if numbers.base in answered else answered[0]
     asked = numbers.models[first].benchmarks
     compared = {
         name: model.benchmarks for name, model in numbers.models.items() if asked.keys() & model.benchmarks.keys()
     }
-    apart = [name for name in numbers.models if name not in compared]
+    apart = [name for name in answered if name not in compared]
     if apart:
         numbers.left_out.append(f"Comparison with {first}: no benchmark in common with {', '.join(apart)}")
     numbers.common = [benchmark for benchmark in asked if all(benchmark in has for has in compared.values())]

@@ -19,6 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from lapo_verl.report.bootstrap import Estimate
+from lapo_verl.report.following import Followed
 from lapo_verl.runs.dumps import Sample
 from lapo_verl.store import Record
 
@@ -195,6 +196,33 @@ def draw_pareto(panels: Mapping[str, Mapping[str, Trail]], path: Path) -> None:
                     )
         axes.set(xlabel="mean response tokens", ylabel="Pass@1, %", title=_name(title))
         axes.margins(0.12)
+    _save(figure, path, _legend_below(figure))
+
+
+def draw_following(models: Mapping[str, Sequence[Followed]], path: Path, title: str) -> None:
+    """Tokens used against tokens asked for, and accuracy against tokens used, with the model's own planning as a star.
+
+    Args:
+        models: {name: one entry a budget, ``asked`` None for its own planning}.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4))
+    for position, (name, budgets) in enumerate(models.items()):
+        asked = [each for each in budgets if each.asked is not None]
+        line = _line(position, name)
+        left.plot([each.asked for each in asked], [each.tokens for each in asked], **line)
+        right.plot([each.tokens for each in asked], [each.pass_at_1 for each in asked], **line)
+        for each in budgets:
+            if each.asked is None:
+                star = {"marker": "*", "markersize": 14, "linestyle": "", "color": _colour(position)}
+                right.plot([each.tokens], [each.pass_at_1], **star, label=_name(f"{name}, itself"))
+    edge = 1.05 * max(each.asked or 0 for budgets in models.values() for each in budgets)
+    left.plot([0, edge], [0, edge], color="black", linestyle="--", linewidth=1, label="as asked")
+    left.set(xlabel="tokens asked for", ylabel="mean tokens used", title="Does it keep to the budget?")
+    left.set_xlim(0, edge)
+    left.set_ylim(bottom=0)
+    right.set(xlabel="mean tokens used", ylabel="Pass@1, %", title="What does a budget cost?")
+    right.margins(0.1)
+    figure.suptitle(title)
     _save(figure, path, _legend_below(figure))
 
 

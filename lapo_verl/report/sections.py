@@ -10,11 +10,13 @@ from lapo_verl.report import pictures
 from lapo_verl.report.bootstrap import Estimate
 from lapo_verl.report.comparison import Change, Measured
 from lapo_verl.report.examples import choose_examples
+from lapo_verl.report.following import CELLS
 from lapo_verl.report.numbers import Numbers
 from lapo_verl.report.page import Picture, Section, Table, Text
 from lapo_verl.report.pictures import Trail
 from lapo_verl.runs.keywords import GROUPS
 from lapo_verl.runs.metrics import METRICS
+from lapo_verl.runs.summary import right_and_wrong
 
 # The rows of the training's table.
 SHOWN_METRICS = (
@@ -42,6 +44,8 @@ def make_sections(numbers: Numbers, folder: Path, progress: Callable[[str], obje
         ("Pass@1 and tokens", _table1),
         ("Truncation", _truncation),
         ("Accuracy against tokens", _pareto),
+        ("Budgets asked for", _following),
+        ("Accuracy under a cut", _cut),
         ("By difficulty level", _levels),
         ("Response lengths", _lengths),
         ("Over training steps", _steps),
@@ -67,14 +71,15 @@ def make_sections(numbers: Numbers, folder: Path, progress: Callable[[str], obje
 
 def table1(numbers: Numbers, brief: bool = False) -> Table:
     """Table 1, with changes where there is a base; ``brief`` is for a terminal of 80 columns."""
-    header = ["benchmark", "model", "Pass@1, %", "tokens"]
+    header = ["benchmark", "model", "Pass@1, %", "tokens", "right / wrong"]
     if numbers.base is not None:
         header += ["change in tokens, %", "change in Pass@1, points"]
     header += ["truncated, %", "problems / samples"]
     rows = []
     for benchmark, models, changes in _by_benchmark(numbers):
         for name, measured in models.items():
-            row = [benchmark, name, _estimate(measured.pass_at_1), _estimate(measured.tokens)]
+            lengths = right_and_wrong({"tokens_right": measured.tokens_right, "tokens_wrong": measured.tokens_wrong})
+            row = [benchmark, name, _estimate(measured.pass_at_1), _estimate(measured.tokens), lengths]
             if numbers.base is not None:
                 change = changes.get(name)
                 none = "base" if name == numbers.base else "-"
@@ -92,7 +97,7 @@ def table1(numbers: Numbers, brief: bool = False) -> Table:
     against = f", and the change against {numbers.base} on the problems that both answered" if numbers.base else ""
     caption = (
         "Pass@1 (mean over problems of the share of correct samples) and mean response tokens of each model, with 95 %"
-        f" bootstrap intervals over problems{against}."
+        f" bootstrap intervals over problems{against}; right / wrong: mean tokens of right and of wrong answers."
     )
     return Table(caption, header, rows, numbers_from=2)
 
@@ -162,6 +167,48 @@ def _pareto(numbers: Numbers, folder: Path) -> Iterator[Picture]:
         )
 
 
+def _following(numbers: Numbers, folder: Path) -> Iterator[Table | Picture]:
+    for benchmark, models in numbers.following.items():
+        rows = [[name, "all", *each.cells()] for name, budgets in models.items() for each in budgets]
+        rows += [
+            [name, level, *of_level.cells()]
+            for name, budgets in models.items()
+            for each in budgets
+            for level, of_level in each.by_level.items()
+        ]
+        yield Table(
+            f"{benchmark}: tokens asked for and used, in the words of the training; itself: the model planned alone. "
+            "Error: mean distance of a response's length from the budget; within 10 %: share of the responses. Right / "
+            "wrong: mean tokens of right and of wrong answers.",
+            ["model", "level", *CELLS],
+            rows,
+            numbers_from=2,
+        )
+        path = folder / f"following_{_slug(benchmark, list(numbers.following))}.png"
+        pictures.draw_following(models, path, f"Budgets asked for: {benchmark}")
+        yield Picture(
+            path,
+            f"{benchmark}: left, mean response tokens against the budget asked for (dashed: as asked); right, Pass@1 "
+            "against the tokens used, with the model's own planning as a star.",
+        )
+
+
+def _cut(numbers: Numbers, folder: Path) -> Iterator[Table]:
+    limits = numbers.options.cuts
+    rows = [
+        [benchmark, name, *(_number(found[limit]) for limit in limits)]
+        for benchmark, models in numbers.cut.items()
+        for name, found in models.items()
+    ]
+    if rows:
+        yield Table(
+            "Pass@1 in % if responses were cut at so many tokens: a longer one counts as wrong.",
+            ["benchmark", "model", *(f"{limit:,} tokens" for limit in limits)],
+            rows,
+            numbers_from=2,
+        )
+
+
 def _levels(numbers: Numbers, folder: Path) -> Iterator[Table | Picture]:
     any_level = False
     for benchmark, summaries in numbers.summaries.items():
@@ -172,7 +219,8 @@ def _levels(numbers: Numbers, folder: Path) -> Iterator[Table | Picture]:
         levels = list(dict.fromkeys(level for summary in levelled.values() for level in summary["by_level"]))
         cells = {name: summary["by_level"] for name, summary in levelled.items()}
         yield Table(
-            f"{benchmark}: Pass@1 in % | mean response tokens by difficulty level; in brackets the number of problems.",
+            f"{benchmark}: Pass@1 in % | mean response tokens (of right / of wrong answers) by difficulty level; in "
+            "square brackets the number of problems.",
             ["model", *(f"level {level}" for level in levels)],
             [[name, *(_level_cell(parts.get(level)) for level in levels)] for name, parts in cells.items()],
         )
@@ -362,7 +410,9 @@ def _direction(estimate: Estimate) -> int | None:
 
 
 def _level_cell(part: Mapping[str, Any] | None) -> str:
-    return "-" if part is None else f"{part['pass@1']:.1f} | {_number(part['tokens'])} ({part['problems']})"
+    if part is None:
+        return "-"
+    return f"{part['pass@1']:.1f} | {_number(part['tokens'])} ({right_and_wrong(part)}) [{part['problems']}]"
 
 
 def _ends(steps: Mapping[int, Mapping[str, float]], name: str, factor: float = 1) -> tuple[str, str]:

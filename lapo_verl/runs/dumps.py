@@ -28,10 +28,11 @@ class Sample:
         tokens: response tokens.
         truncated: cut off at the response limit; None where the row does not say.
         benchmark: which set the problem is of.
-        checkpoint: which model answered, and in which condition where ``lapo eval`` names one; None where the row
-            does not say.
+        checkpoint: which model answered, and in which condition where ``lapo eval`` names one, budgets apart; None
+            where the row does not say.
         keywords: counts of ``keywords.GROUPS`` in the response; None where the row has no response.
         offset: byte at which its line starts.
+        budget: tokens that its prompt asked for (``lapo eval --budget``); None where it did not.
     """
 
     problem: str
@@ -43,6 +44,7 @@ class Sample:
     checkpoint: str | None = field(default=None, compare=False)
     keywords: tuple[int, ...] | None = field(default=None, compare=False)
     offset: int = field(default=0, compare=False)
+    budget: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -165,8 +167,10 @@ def _sample(row: Any, offset: int) -> Sample:
         raise _UnusableRowError("no field 'problem_id'")
     acc, tokens = _number("acc", _first(row, "acc", "score")), _number("tokens", row.get("tokens"))
     truncated, response, benchmark = row.get("truncated"), _first(row, *_RESPONSE), _first(row, *_BENCHMARK)
-    # A condition is a model of its own: lapo eval's conflicting instructions (Table 4).
-    checkpoint = " ".join(str(row[name]) for name in ("checkpoint", "condition") if row.get(name) not in (None, ""))
+    budget = None if row.get("budget") is None else _number("budget", row["budget"])
+    # A condition is a model of its own: lapo eval's conflicting instructions (Table 4). A budget is none.
+    names = ("checkpoint", "condition") if budget is None else ("checkpoint",)
+    checkpoint = " ".join(str(row[name]) for name in names if row.get(name) not in (None, ""))
     level = row.get("level")
     return Sample(
         problem=str(problem),
@@ -176,6 +180,7 @@ def _sample(row: Any, offset: int) -> Sample:
         truncated=bool(truncated) if _is_number(truncated) else None,
         benchmark=UNNAMED_BENCHMARK if benchmark in (None, "") else str(benchmark),
         checkpoint=checkpoint or None,
+        budget=budget,
         keywords=count_keywords(response) if isinstance(response, str) else None,
         offset=offset,
     )

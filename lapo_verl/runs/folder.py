@@ -30,6 +30,7 @@ class Checkpoint:
         run: name of the run that it is of.
         title: how it is told from the run's others: ``step 12``, or what ``lapo eval`` calls it.
         step: of the training; None in an evaluation.
+        budgets: {tokens that the prompts asked for: {benchmark: samples}}; the samples are not in ``benchmarks``.
         dump: the file of its samples.
         benchmarks: {benchmark: samples}.
     """
@@ -39,6 +40,7 @@ class Checkpoint:
     step: int | None
     dump: Path
     benchmarks: dict[str, list[Sample]]
+    budgets: dict[float, dict[str, list[Sample]]] = field(default_factory=dict)
 
     def has(self, problem: str) -> bool:
         """Whether there are samples of this problem."""
@@ -186,9 +188,10 @@ def _step(file: Path) -> int | None:
 def _checkpoints(
     run: Run, dump: Path, left_out: list[str], progress: Callable[[int], object] | None
 ) -> list[Checkpoint]:
-    parts: dict[str | None, dict[str, list[Sample]]] = defaultdict(lambda: defaultdict(list))
+    parts: dict[str | None, dict[float | None, dict[str, list[Sample]]]] = defaultdict(dict)
     for sample in read_samples(dump, left_out, progress):
-        parts[sample.checkpoint][sample.benchmark].append(sample)
+        asked = parts[sample.checkpoint].setdefault(sample.budget, {})
+        asked.setdefault(sample.benchmark, []).append(sample)
     step = _step(dump)
     return [
         Checkpoint(
@@ -196,10 +199,15 @@ def _checkpoints(
             title or (run.name if step is None else f"step {step}"),
             step if title is None else None,
             dump,
-            dict(benchmarks),
+            asked.get(None, {}),
+            {budget: benchmarks for budget, benchmarks in sorted(asked.items(), key=_budget) if budget is not None},
         )
-        for title, benchmarks in parts.items()
+        for title, asked in parts.items()
     ]
+
+
+def _budget(item: tuple[float | None, object]) -> float:
+    return item[0] or 0
 
 
 def _hint(path: Path) -> str:

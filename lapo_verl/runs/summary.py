@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,11 +30,24 @@ def truncated_percent(samples: Sequence[Sample]) -> float | None:
     return 100 * float(np.mean(flags)) if flags and len(flags) == len(samples) else None
 
 
-def summarize(samples: Sequence[Sample]) -> dict[str, Any]:
-    """``{"pass@1": percent, "tokens": mean, "truncated": percent, "by_level": {level: {...}}}``.
+def tokens_of(samples: Iterable[Sample], correct: bool) -> float | None:
+    """Mean tokens of the right samples, or of the wrong ones; each counts the same. None where there are none."""
+    tokens = [sample.tokens for sample in samples if sample.correct == correct]
+    return float(np.mean(tokens)) if tokens else None
 
-    Means over problems of means over samples, so a problem counts the same however many samples it has. Each level has
-    ``pass@1``, ``tokens`` and its number of ``problems``.
+
+def accuracy_when_cut(samples: Iterable[Sample], limit: int) -> float:
+    """Pass@1 in percent were each response cut at ``limit`` tokens: one that is longer has not answered by then."""
+    cut = [replace(sample, correct=sample.correct and sample.tokens <= limit) for sample in samples]
+    return float(_means(cut)["pass@1"])
+
+
+def summarize(samples: Sequence[Sample]) -> dict[str, Any]:
+    """``{"pass@1": percent, "tokens": mean, "tokens_right", "tokens_wrong", "truncated": percent, "by_level"}``.
+
+    Means over problems of means over samples, so a problem counts the same however many samples it has; of
+    ``tokens_right`` and ``tokens_wrong``, means over samples. Each level of ``by_level`` has all but ``truncated``, and
+    its number of ``problems``.
     """
     parts: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
@@ -110,7 +124,7 @@ def comparison_table(models: Mapping[str, Mapping[str, Any]]) -> Table:
     """
     base = next(iter(models.values()))
     table = Table(title="Held-out problems, no guidance")
-    for heading in ("", "Pass@1", "tokens", "change"):
+    for heading in ("", "Pass@1", "tokens", "right / wrong", "change"):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     levels = list(base["by_level"])
     for level in levels:
@@ -121,11 +135,29 @@ def comparison_table(models: Mapping[str, Mapping[str, Any]]) -> Table:
             name,
             f"{summary['pass@1']:.1f} %",
             f"{summary['tokens']:.1f}",
+            right_and_wrong(summary),
             "" if summary is base else f"{change:+.1f} %",
-            *(f"{part['pass@1']:.0f} | {part['tokens']:.0f}" for part in summary["by_level"].values()),
+            *(
+                f"{part['pass@1']:.0f} | {part['tokens']:.0f} ({right_and_wrong(part)})"
+                for part in summary["by_level"].values()
+            ),
         )
-    table.caption = "by level: Pass@1 in % | mean response tokens" if levels else None
+    by_level = "; by level: Pass@1 in % | mean response tokens (of right / of wrong answers)" if levels else ""
+    table.caption = f"right / wrong: mean tokens of right and of wrong answers{by_level}"
     return table
+
+
+def mean_of_all(values: Sequence[float | None]) -> float | None:
+    """The mean; None where one is None: a mean over the others would be of other benchmarks."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if len(known) == len(values) else None
+
+
+def right_and_wrong(summary: Mapping[str, Any]) -> str:
+    """The cell of a table with the mean tokens of right and of wrong answers."""
+    return " / ".join(
+        "-" if value is None else f"{value:.0f}" for value in (summary["tokens_right"], summary["tokens_wrong"])
+    )
 
 
 def _by_problem(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
@@ -135,6 +167,11 @@ def _by_problem(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
     return groups
 
 
-def _means(samples: Iterable[Sample]) -> dict[str, float]:
+def _means(samples: Sequence[Sample]) -> dict[str, Any]:
     accuracies, tokens = zip(*problem_means(samples).values(), strict=True)
-    return {"pass@1": float(np.mean(accuracies)), "tokens": float(np.mean(tokens))}
+    return {
+        "pass@1": float(np.mean(accuracies)),
+        "tokens": float(np.mean(tokens)),
+        "tokens_right": tokens_of(samples, True),
+        "tokens_wrong": tokens_of(samples, False),
+    }

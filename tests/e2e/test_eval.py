@@ -62,6 +62,7 @@ def evaluated(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Evalu
         *("--n", "2", "--n", "held=3", "--platform", "cpu"),
         *("--max-tokens", str(RESPONSE_LIMIT), "--max-prompt-tokens", "80"),
         *("--conflict", "50", "--conflict-text", SENTENCE, "--output", str(output)),
+        *("--budget", "20,self", "--cut", "48", "--", "lapo.guidance.form=exact"),
     ]
     before = content(training)
     done = run(command)
@@ -88,7 +89,7 @@ def test_every_problem_is_answered_n_times_in_each_condition(evaluated: Evaluate
     expected = {
         (benchmark, condition, row_problem_id(row)): n
         for benchmark, n in (("train", 2), ("held", 3))
-        for condition in ("", "conflict=50")
+        for condition in ("", "conflict=50", "budget=20")
         for row in read_rows(evaluated.files[benchmark])
     }
     rows = evaluated.rows()
@@ -107,8 +108,10 @@ def test_rows_are_what_the_model_was_asked_and_answered(evaluated: Evaluated) ->
     }
     for row in evaluated.rows():
         problem = problems[row["benchmark"], row["problem_id"]]
-        sentence = SENTENCE.format(n=50) if row["condition"] else ""
-        assert row["prompt"] == f"{problem['prompt'][0]['content']}{sentence}<think>"
+        sentence = SENTENCE.format(n=50) if row["condition"] == "conflict=50" else ""
+        budget = SENTENCE.format(n=20) if row["condition"] == "budget=20" else ""
+        assert row["prompt"] == f"{problem['prompt'][0]['content']}{sentence}<think>{budget}"
+        assert row["budget"] == (20 if budget else None)
         assert row["ground_truth"] == problem["reward_model"]["ground_truth"]
         assert row["level"] == str(problem["extra_info"]["level"])
         assert row["acc"] == float(is_correct(row["response"], row["ground_truth"]))
@@ -143,6 +146,6 @@ def test_the_training_is_untouched_and_the_evaluation_has_no_store(evaluated: Ev
 def test_the_table_and_the_report_read_it(evaluated: Evaluated) -> None:
     held = [row for row in evaluated.rows() if row["benchmark"] == "held" and not row["condition"]]
     accuracy = 100 * sum(row["acc"] for row in held) / len(held)
-    line = next(line for line in evaluated.shown.splitlines() if "held" in line and "conflict" not in line)
+    line = next(line for line in evaluated.shown.splitlines() if "held" in line and "=" not in line)
     assert f"{accuracy:.1f} %" in line
     assert len(read_samples(evaluated.output / "samples.jsonl")) == len(evaluated.rows())

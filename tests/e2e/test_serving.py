@@ -17,14 +17,13 @@ import openai
 import pyarrow.parquet as pq
 import pytest
 from transformers import AutoTokenizer
-from verl_runs import Inputs, Run
+from verl_runs import RUN_LIMIT, Inputs, Run
 
 from lapo_verl.data.rows import read_rows, row_problem_id
 from lapo_verl.guidance.prefill import append_guidance
 from lapo_verl.guidance.text import guidance_text, shown_tokens
 from lapo_verl.runs import verl_process
 
-START_LIMIT = 300
 BUDGET = 40
 
 
@@ -64,8 +63,19 @@ def served(internalization: Run, inputs: Inputs, tmp_path_factory: pytest.TempPa
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     port = free_port()
-    command = [str(Path(sys.executable).with_name("vllm")), "serve", str(folder), "--served-model-name", "lapo"]
-    command += ["--port", str(port), "--max-model-len", "256", "--enforce-eager", "--dtype", "float32"]
+    # As `vllm serve`, whose command asks for the version of a package that the CPU build has under another name.
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder)]
+    command += [
+        "--served-model-name",
+        "lapo",
+        "--port",
+        str(port),
+        "--max-model-len",
+        "256",
+        "--enforce-eager",
+        "--dtype",
+        "float32",
+    ]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "VLLM_TARGET_DEVICE": "cpu", "VLLM_CPU_KVCACHE_SPACE": "1"}
     environment.pop("VERL_PLATFORM", None)
     with verl_process.running(command, folder.with_name("vllm.log"), environment) as process:
@@ -82,7 +92,7 @@ def free_port() -> int:
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_LIMIT
+    deadline = time.monotonic() + RUN_LIMIT
     while time.monotonic() < deadline:
         assert process.poll() is None, verl_process.last_lines(log)
         try:
@@ -90,7 +100,7 @@ def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
             return
         except (urllib.error.URLError, TimeoutError):
             time.sleep(0.5)
-    pytest.fail(f"vLLM did not answer in {START_LIMIT} s: {verl_process.last_lines(log)}")
+    pytest.fail(f"vLLM did not answer in {RUN_LIMIT} s: {verl_process.last_lines(log)}")
 
 
 @pytest.mark.parametrize("budget", [None, BUDGET])

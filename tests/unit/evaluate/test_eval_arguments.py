@@ -10,9 +10,13 @@ from typer.testing import CliRunner
 
 from lapo_verl.cli.main import app
 from lapo_verl.evaluate import EvalError, EvalSettings
-from lapo_verl.evaluate.arguments import conflict_lengths, counts, named_files, named_models
+from lapo_verl.evaluate.arguments import budgets, counts, lengths, named_files, named_models
+from lapo_verl.evaluate.conditions import Condition, conditions_of
 from lapo_verl.evaluate.evaluation import Result
-from lapo_verl.evaluate.table import results_table
+from lapo_verl.evaluate.models import Model
+from lapo_verl.evaluate.table import MEASURES, results_table
+from lapo_verl.guidance.config import GuidanceConfig
+from lapo_verl.runs.training_note import TrainingNote
 
 
 def test_names_and_numbers() -> None:
@@ -23,8 +27,11 @@ def test_names_and_numbers() -> None:
     }
     assert counts([], 4) == (4, {})
     assert counts(["8", "aime=32"], 4) == (8, {"aime": 32})
-    assert conflict_lengths("500,3500") == (500, 3500)
-    assert conflict_lengths("") == ()
+    assert lengths("--conflict", "500,3500") == (500, 3500)
+    assert lengths("--cut", "") == ()
+    assert budgets("") == ((), True)
+    assert budgets("20,40") == ((20, 40), False)
+    assert budgets("self") == ((), True)
 
 
 def test_a_file_may_have_the_sign_in_its_name(tmp_path: Path) -> None:
@@ -40,7 +47,8 @@ def test_a_file_may_have_the_sign_in_its_name(tmp_path: Path) -> None:
         (lambda: named_models(["a=x", "a=y"]), "two are called 'a': x and y"),
         (lambda: named_files(["x/test.parquet", "y/test.parquet"]), "two are called 'test'.*NAME=PATH"),
         (lambda: counts(["many"], 4), "--n many: 'many' is not a whole number"),
-        (lambda: conflict_lengths("500,"), "--conflict 500,: '' is not a whole number"),
+        (lambda: budgets("20,own"), "--budget 20,own: 'own' is not a whole number"),
+        (lambda: lengths("--conflict", "500,"), "--conflict 500,: '' is not a whole number"),
     ],
 )
 def test_arguments_that_say_nothing_are_named(read: Callable[[], object], message: str) -> None:
@@ -62,6 +70,9 @@ def test_arguments_that_say_nothing_are_named(read: Callable[[], object], messag
         ({"seed": -1}, "seed must be at least 0"),
         ({"conflicts": (0,)}, "at least 1 token"),
         ({"conflicts": (5, 5)}, "given twice"),
+        ({"budgets": (20, 0)}, "a budget must be at least 1 token"),
+        ({"cuts": (64, 64)}, "a cut is given twice"),
+        ({"overrides": ("lapo.guidance.form=exact",)}, "a sentence is shown with --budget alone"),
         ({"conflict_text": "be quick"}, "needs {n} for the length"),
         ({"overrides": ("b.parquet",)}, "'b.parquet' is not a key=value"),
     ],
@@ -73,14 +84,17 @@ def test_settings_out_of_range_are_named(change: dict[str, Any], message: str) -
 
 def test_conditions_and_verifier() -> None:
     settings = EvalSettings(conflicts=(500,), overrides=("lapo.verifier=verl", "lapo.verifier=custom"))
-    assert settings.conditions == {"": "", "conflict=500": " Please answer the question with 500 tokens."}
+    assert conditions_of(Model("m", "m", "m"), settings) == [
+        Condition(),
+        Condition("conflict=500", " Please answer the question with 500 tokens."),
+    ]
     assert settings.verifier == "custom"
     assert EvalSettings().verifier == "lapo"
 
 
 def test_the_table_compares_with_the_first_checkpoint_and_averages_benchmarks() -> None:
     def result(checkpoint: str, benchmark: str, tokens: float) -> Result:
-        return Result(checkpoint, benchmark, "", 5, 4, {"pass@1": 50.0, "tokens": tokens, "truncated": 0.0})
+        return Result(checkpoint, benchmark, "", 5, 4, dict.fromkeys(MEASURES, 50.0) | {"tokens": tokens})
 
     console = Console(record=True, width=150)
     cells = [("base", "a", 100), ("base", "b", 300), ("lapo_i", "a", 50), ("lapo_i", "b", 250)]
@@ -115,3 +129,36 @@ def test_a_bad_command_ends_with_one_line(tmp_path: Path, sums: Path) -> None:
     ended = run("--model", "base=a/b", "--data", sums, "more.parquet", "--output", tmp_path / "out")
     assert ended.exit_code == 1
     assert "'more.parquet' is not a key=value" in ended.stderr
+
+
+def test_each_model_is_asked_in_the_words_of_its_training() -> None:
+    def conditions(note: GuidanceConfig | None, self_planned: bool = True) -> list[Condition]:
+        model = Model("m", "m", "m", training=TrainingNote("owner/base", (), note, {}))
+        return conditions_of(model, EvalSettings(budgets=(20, 44), self_planned=self_planned))
+
+    assert conditions(GuidanceConfig(text=" Think for {budget} tokens.", rounding=10)) == [
+        Condition(),
+        Condition("budget=20", prefill=" Think for 20 tokens.", budget=20.0),
+        Condition("budget=44", prefill=" Think for 40 tokens.", budget=40.0),
+    ]
+    outside = conditions(GuidanceConfig(place="outside"), self_planned=False)
+    assert [condition.name for condition in outside] == ["budget=20", "budget=44"]
+    assert outside[0].user_text == " I will answer the question with 20 tokens."
+    for none in (None, GuidanceConfig(form="implicit")):
+        with pytest.raises(EvalError, match="model m: was trained without a sentence"):
+            conditions(none)
+    unknown = Model("m", "m", "m")
+    with pytest.raises(EvalError, match=r"model m: there is no lapo_training\.json"):
+        conditions_of(unknown, EvalSettings(budgets=(20,)))
+    told = EvalSettings(budgets=(20,), overrides=("lapo.guidance.form=exact",))
+    assert conditions_of(unknown, told)[1].prefill == " I will answer the question with 20 tokens."
+    noted = Model("m", "m", "m", training=TrainingNote("b", (), GuidanceConfig(text=" {budget}!"), {}))
+    assert conditions_of(noted, told)[1].prefill == " 20!", "its own, whatever the others are told"
+
+
+def test_the_table_shows_right_and_wrong_lengths_and_cuts() -> None:
+    summary = dict.fromkeys(MEASURES, 50.0) | {"tokens_right": 30.0, "tokens_wrong": None, "cut": {"64": 12.5}}
+    console = Console(record=True, width=180)
+    console.print(results_table([Result("m", name, "", 5, 4, summary) for name in ("a", "b")]))
+    (average,) = [line for line in console.export_text().splitlines() if "average" in line]
+    assert "30 / -" in average and "12.5 %" in average

@@ -9,9 +9,10 @@ from eval_inputs import problem, write_rows
 from lapo_verl.data.rows import check_rows
 from lapo_verl.evaluate import EvalError
 from lapo_verl.evaluate.benchmarks import questions, read_benchmark, write_questions
+from lapo_verl.evaluate.conditions import Condition
 
-PLAIN = ("", "")
-CONFLICT = ("conflict=500", " Please answer the question with 500 tokens.")
+PLAIN = Condition()
+CONFLICT = Condition("conflict=500", " Please answer the question with 500 tokens.")
 
 
 def test_files_that_differ_go_into_one(tmp_path: Path, sums: Path, products: Path) -> None:
@@ -20,7 +21,7 @@ def test_files_that_differ_go_into_one(tmp_path: Path, sums: Path, products: Pat
     asked = [
         question
         for name, path in (("sums", sums), ("products", products), ("named", named))
-        for question in questions(read_benchmark(name, path, "lapo"), *PLAIN, n=2)
+        for question in questions(read_benchmark(name, path, "lapo"), PLAIN, n=2)
     ]
     write_questions(asked, tmp_path / "all.parquet")
     rows = pq.read_table(tmp_path / "all.parquet").to_pylist()
@@ -39,7 +40,7 @@ def test_the_conflicting_instruction_stands_behind_the_users_last_turn(tmp_path:
         {"role": "user", "content": "2 + 2?"},
     ]
     file = write_rows(tmp_path / "turns.jsonl", [{**problem("", "4", problem_id="p"), "prompt": turns}])
-    asked = list(questions(read_benchmark("turns", file, "lapo"), *CONFLICT, n=1))
+    asked = list(questions(read_benchmark("turns", file, "lapo"), CONFLICT, n=1))
     write_questions(asked, tmp_path / "out.parquet")
     (row,) = pq.read_table(tmp_path / "out.parquet").to_pylist()
     assert [message["content"] for message in row["prompt"]] == [
@@ -55,13 +56,13 @@ def test_a_prompt_without_a_users_turn_is_named(tmp_path: Path) -> None:
     row = {**problem("", "4", problem_id="p7"), "prompt": [{"role": "system", "content": "Be brief."}]}
     benchmark = read_benchmark("odd", write_rows(tmp_path / "odd.jsonl", [row]), "lapo")
     with pytest.raises(EvalError, match="benchmark odd, problem p7: the prompt has no user turn"):
-        write_questions(list(questions(benchmark, *CONFLICT, n=1)), tmp_path / "out.parquet")
+        write_questions(list(questions(benchmark, CONFLICT, n=1)), tmp_path / "out.parquet")
 
 
 def test_types_that_do_not_fit_together_are_named(tmp_path: Path) -> None:
     one = write_rows(tmp_path / "one.jsonl", [problem("a", year=2024)])
     two = write_rows(tmp_path / "two.jsonl", [problem("b", year={"from": 2024})])
-    asked = [q for path in (one, two) for q in questions(read_benchmark(path.stem, path, "lapo"), *PLAIN, n=1)]
+    asked = [q for path in (one, two) for q in questions(read_benchmark(path.stem, path, "lapo"), PLAIN, n=1)]
     with pytest.raises(EvalError, match="one, two do not go into one file"):
         write_questions(asked, tmp_path / "out.parquet")
 
@@ -90,3 +91,15 @@ def test_another_verifier_reads_its_own_ground_truths(tmp_path: Path) -> None:
         pa.Table.from_pylist([problem("write f", f"\\begin{{cases}}{truth}", problem_id="f")]), tmp_path / "f.parquet"
     )
     assert len(read_benchmark("f", tmp_path / "f.parquet", "custom").problems) == 1
+
+
+def test_a_budget_reaches_the_agent_loop_by_its_column(tmp_path: Path, sums: Path) -> None:
+    benchmark = read_benchmark("sums", sums, "lapo")
+    asked = [
+        *questions(benchmark, Condition("budget=20", prefill=" In 20 tokens."), n=1),
+        *questions(benchmark, PLAIN, n=1),
+    ]
+    write_questions(asked, tmp_path / "out.parquet")
+    rows = pq.read_table(tmp_path / "out.parquet").to_pylist()
+    assert [row["lapo"]["guidance"] for row in rows] == [" In 20 tokens."] * 3 + [""] * 3
+    assert rows[0]["prompt"] == rows[3]["prompt"]

@@ -13,7 +13,9 @@ from eval_inputs import model_folder, problem, write_rows
 from rich.console import Console
 
 from lapo_verl.evaluate import EvalError, EvalSettings, evaluate
+from lapo_verl.guidance.config import GuidanceConfig
 from lapo_verl.runs.dumps import read_samples
+from lapo_verl.runs.training_note import TrainingNote
 from lapo_verl.verify import REVISION
 
 SETTINGS = EvalSettings(n=2, max_tokens=96)
@@ -43,6 +45,7 @@ def test_every_problem_of_every_benchmark_n_times(
         "checkpoint": "base",
         "benchmark": "products",
         "condition": "",
+        "budget": None,
         "problem_id": "p0",
         "level": None,
         "sample": 1,
@@ -196,3 +199,25 @@ def test_a_model_that_cannot_hold_the_response_limit_is_named(
     ):
         evaluate({"base": base}, {"sums": sums}, SETTINGS, tmp_path / "out", "cpu", console)
     assert starts() == []
+
+
+def test_a_sentence_for_models_that_all_note_their_own_is_refused(tmp_path: Path, sums: Path, console: Console) -> None:
+    base = model_folder(tmp_path / "base")
+    TrainingNote("owner/base", (), GuidanceConfig(), {}).write(base)
+    settings = EvalSettings(budgets=(20,), overrides=("lapo.guidance.form=exact",))
+    with pytest.raises(EvalError, match=r"lapo\.guidance\.form=exact: all models note their sentence"):
+        evaluate({"base": base}, {"sums": sums}, settings, tmp_path / "out", "cpu", console)
+
+
+def test_each_problem_is_asked_under_each_budget(
+    tmp_path: Path, sums: Path, starts: Callable[[], list[str]], console: Console
+) -> None:
+    base = model_folder(tmp_path / "base")
+    TrainingNote("owner/base", (), GuidanceConfig(), {}).write(base)
+    settings = EvalSettings(n=2, budgets=(20, 40), cuts=(13,), max_tokens=96)
+    evaluation = evaluate({"base": base}, {"sums": sums}, settings, tmp_path / "out", "cpu", console)
+    assert starts() == ["base 18"], "one start for all budgets"
+    asked = [(row["condition"], row["budget"]) for row in samples_of(tmp_path / "out")]
+    assert asked == [("", None)] * 6 + [("budget=20", 20.0)] * 6 + [("budget=40", 40.0)] * 6
+    cut = [result.summary["cut"]["13"] for result in evaluation.results]
+    assert cut == [pytest.approx(100 / 3), 0.0, 0.0], "of 11, 13 and 15 tokens in the first condition, two are kept"

@@ -31,8 +31,8 @@ def test_problems_count_the_same_however_many_samples_they_have() -> None:
     assert summary["tokens"] == 30.0  # (20 + 40) / 2
     assert summary["truncated"] == pytest.approx(100 / 3)
     assert summary["by_level"] == {
-        "2": {"pass@1": 50.0, "tokens": 20.0, "problems": 1},
-        "3": {"pass@1": 100.0, "tokens": 40.0, "problems": 1},
+        "2": {"pass@1": 50.0, "tokens": 20.0, "tokens_right": 10.0, "tokens_wrong": 30.0, "problems": 1},
+        "3": {"pass@1": 100.0, "tokens": 40.0, "tokens_right": 40.0, "tokens_wrong": None, "problems": 1},
     }
 
 

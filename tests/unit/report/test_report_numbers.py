@@ -52,7 +52,13 @@ def test_levels_and_keywords(numbers: Numbers) -> None:
         level: pytest.approx(total / 12)
         for level, total in (("2", 353), ("3", 411), ("4", 485), ("5", 580), ("6", 897))
     }
-    assert levels["6"] == {"pass@1": pytest.approx(75.0), "tokens": pytest.approx(74.75), "problems": 3}
+    assert levels["6"] == {
+        "pass@1": pytest.approx(75.0),
+        "tokens": pytest.approx(74.75),
+        "tokens_right": pytest.approx(265 / 3),
+        "tokens_wrong": pytest.approx(34.0),
+        "problems": 3,
+    }
     group = "self-correction and verification"
     for model, words, tokens in (("d step 0", 85, 2726), ("d step 12", 25, 1702), ("i step 8", 9, 1428)):
         counted = numbers.keywords["validation"][model]
