@@ -195,7 +195,7 @@ def evaluate_models(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
     overrides: Annotated[list[str] | None, typer.Argument(help="More of verl's keys, key=value, after --")] = None,
 ) -> None:
-    """Measure accuracy and tokens of checkpoints on benchmarks, by verl's validation; without guidance, unless --budget.
+    """Measure accuracy and tokens of checkpoints on benchmarks, by verl's validation; --budget asks for lengths.
 
     Example: lapo eval --model base=owner/model --model lapo_i=runs/internalization
     --data data/math500.parquet --data data/aime24.parquet --n 4 --n aime24=32 --output runs/eval
