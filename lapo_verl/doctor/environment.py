@@ -133,7 +133,7 @@ def accelerator_memory() -> int | None:
 
 
 def needed_logical_cpus(config: DictConfig) -> int:
-    """Logical CPUs that Ray must have: verl waits for ever where there are fewer."""
+    """Logical CPUs that Ray must have: verl waits forever where there are fewer."""
     queue = int(config.transfer_queue.backend.SimpleStorage.num_data_storage_units) + 1  # and its controller
     return queue + CPUS_PER_DEVICE * needed_devices(config) + 1  # one that the driver's actors are scheduled with
 

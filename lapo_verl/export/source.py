@@ -1,4 +1,4 @@
-"""What there is to export: a model in Hugging Face format, or verl's shards of one."""
+"""What can be exported: a model in Hugging Face format, or verl's shards of one."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ class _LapoSampling:
         return super()._dapo_filtered_keys(partition_id)  # type: ignore[misc]
 
     def _evict_terminal_groups(self, global_steps: int, partition_id: str, eviction_reasons: Any) -> Any:
-        """verl's, which must not go on for ever without a word where no group has a signal."""
+        """verl's; warns where no group has a signal, since verl would go on forever in silence."""
         found = super()._evict_terminal_groups(global_steps, partition_id, eviction_reasons)  # type: ignore[misc]
         before, self._without_signal = self._without_signal, self._without_signal + found[2]
         check_progress(global_steps, before, self._without_signal, self.sampler_kwargs)

@@ -31,7 +31,7 @@ class WriterLock:
         path = store_path.with_name(store_path.name + ".lock")
         with explained(store_path):
             # Closed by the garbage collector at the latest, so that a store that was dropped is not held
-            # for ever.
+            # forever.
             self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
