@@ -20,7 +20,7 @@ import yaml
 
 from lapo_verl.cli.main import app
 from lapo_verl.objectives import Range, objective_class, objective_names
-from lapo_verl.runs.metrics import METRICS
+from lapo_verl.objectives.metrics import METRICS
 
 FOLDER = Path(__file__).resolve().parent
 CONFIGS = FOLDER.parents[1] / "hydra_configs"

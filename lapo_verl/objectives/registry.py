@@ -14,7 +14,7 @@ from lapo_verl.objectives.base import Objective
 from lapo_verl.objectives.fields import nearest
 
 # Every other file of this folder is an objective; its name is the file's.
-NOT_OBJECTIVES = frozenset({"base", "checked", "fields", "groups", "lengths", "registry", "signal"})
+NOT_OBJECTIVES = frozenset({"base", "checked", "fields", "groups", "lengths", "metrics", "registry", "signal"})
 RESERVED_FIELDS = ("name", "path")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from lapo_verl.objectives.metrics import METRICS
 from lapo_verl.report import pictures
 from lapo_verl.report.bootstrap import Estimate
 from lapo_verl.report.comparison import Change, Measured
@@ -15,7 +16,6 @@ from lapo_verl.report.numbers import Numbers
 from lapo_verl.report.page import Picture, Section, Table, Text
 from lapo_verl.report.pictures import Trail
 from lapo_verl.runs.keywords import GROUPS
-from lapo_verl.runs.metrics import METRICS
 from lapo_verl.runs.summary import right_and_wrong
 
 # The rows of the training's table.

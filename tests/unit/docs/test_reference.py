@@ -16,8 +16,8 @@ from lapo_verl.cli.main import app
 from lapo_verl.config import known_keys
 from lapo_verl.hooks.step import Rollout, Step, step_metrics
 from lapo_verl.objectives import checked_rewards, objective, objective_names
+from lapo_verl.objectives.metrics import METRICS
 from lapo_verl.report.sections import SHOWN_METRICS
-from lapo_verl.runs.metrics import METRICS
 
 ROOT = Path(__file__).resolve().parents[3]
 REFERENCE = ROOT / "docs" / "reference"

@@ -15,7 +15,7 @@ import typer.main
 from lapo_verl.cli.main import app
 from lapo_verl.config import known_keys, unknown_override
 from lapo_verl.objectives import objective_class, objective_names
-from lapo_verl.runs.metrics import METRICS
+from lapo_verl.objectives.metrics import METRICS
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = [
