@@ -34,12 +34,24 @@ def keys(results: Path) -> dict[Path, str]:
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
+    return keep_three_rows(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For tests that only read them: the result files, pictures included."""
+    results = keep_three_rows(tmp_path_factory.mktemp("results"))
+    write_results(Hyperparameters(), keys(results), results, Console(quiet=True))
+    return results
+
+
+def keep_three_rows(results: Path) -> Path:
     for seed, tokens in ((1, 100), (2, 120)):
-        keep(tmp_path, seed, "base", answers(1, [True, True], tokens) + answers(2, [True, False], 2 * tokens))
+        keep(results, seed, "base", answers(1, [True, True], tokens) + answers(2, [True, False], 2 * tokens))
         rows = answers(1, [True, True], 40) + answers(2, [True, True], 80) + answers(7, [False, False], 500)
-        keep(tmp_path, seed, "lapo_i", rows + answers(1, [True, True], 10, "conflict=30"))
-        keep(tmp_path, seed, "lapo_d", rows)
-    return tmp_path
+        keep(results, seed, "lapo_i", rows + answers(1, [True, True], 10, "conflict=30"))
+        keep(results, seed, "lapo_d", rows)
+    return results
 
 
 def test_a_cell_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -55,9 +67,8 @@ def test_a_cell_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert not is_kept(tmp_path / "cell.parquet", "other")
 
 
-def test_means_are_over_seeds_and_over_the_levels_that_were_trained_on(results: Path) -> None:
-    write_results(Hyperparameters(), keys(results), results, Console(quiet=True))
-    table = json.loads((results / "table1.json").read_text())
+def test_means_are_over_seeds_and_over_the_levels_that_were_trained_on(written: Path) -> None:
+    table = json.loads((written / "table1.json").read_text())
     assert set(table) == {"base", "lapo_d", "lapo_i", "settings"}
     assert table["base"]["pass@1"]["mean"] == 75.0
     assert table["base"]["tokens"] == {"mean": 165.0, "interval": [110.0, 220.0], "seeds": [150.0, 180.0]}
@@ -71,22 +82,21 @@ def test_means_are_over_seeds_and_over_the_levels_that_were_trained_on(results: 
     assert table["settings"]["steps"] == Hyperparameters().steps
 
 
-def test_conditions_are_rows_of_table_4_alone(results: Path) -> None:
-    write_results(Hyperparameters(), keys(results), results, Console(quiet=True))
-    assert set(json.loads((results / "table4.json").read_text())) == {"lapo_i", "lapo_i conflict=30", "settings"}
-    text = (results / "results.md").read_text()
+def test_conditions_are_rows_of_table_4_alone(written: Path) -> None:
+    assert set(json.loads((written / "table4.json").read_text())) == {"lapo_i", "lapo_i conflict=30", "settings"}
+    text = (written / "results.md").read_text()
     assert "LAPO-I (exact, median), conflict=30" in text
     # Its only row so far is one of Table 1's.
-    assert not (results / "table2.json").exists()
+    assert not (written / "table2.json").exists()
     assert "Table 2" not in text
-    assert {path.name for path in results.glob("*.png")} == {
+    assert {path.name for path in written.glob("*.png")} == {
         "levels.png",
         "lengths.png",
         "keywords.png",
         "training.png",
         "validation.png",
     }
-    assert all(f"]({path.name})" in text for path in results.glob("*.png"))
+    assert all(f"]({path.name})" in text for path in written.glob("*.png"))
 
 
 def test_what_was_made_with_other_settings_is_named_and_left_out(results: Path) -> None:

@@ -62,14 +62,16 @@ def check_page(html: str) -> Page:
     return page
 
 
-@pytest.fixture
-def report(recorded: Path, tmp_path: Path) -> Path:
-    code, output, errors = run(
-        f"d={recorded / 'discovery'}", f"i={recorded / 'internalization'}", "-o", tmp_path / "out", "--problem", "5+4"
-    )
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For tests that only read it: a report with its eight pictures takes seconds."""
+    folder = tmp_path_factory.mktemp("report")
+    shutil.copytree(Path(__file__).parent / "fixtures", folder / "recorded")
+    runs = (f"{name[0]}={folder / 'recorded' / name}" for name in ("discovery", "internalization"))
+    code, output, errors = run(*runs, "-o", folder / "out", "--problem", "5+4")
     assert code == 0, errors
     assert "Pass@1" in output and "report.html" in output
-    return tmp_path / "out"
+    return folder / "out"
 
 
 def test_all_of_it_is_there(report: Path) -> None:
