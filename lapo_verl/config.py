@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -124,16 +125,17 @@ def register_objective_node() -> None:
     ConfigStore.instance().store(name="lapo_objective_node", node=node, provider="lapo_verl")
 
 
-def known_keys() -> list[str]:
+@cache
+def known_keys() -> tuple[str, ...]:
     """Every key under ``lapo:``, dotted; of ``lapo.objective`` those of the package's objectives."""
     keys = [f"lapo.{item.name}" for item in fields(LapoConfig)]
     keys += [f"lapo.{name}.{item.name}" for name, section in _SECTIONS.items() for item in fields(section)]
     of_objectives = (fields(objective_class(name)) for name in objective_names())
-    return [
+    return (
         *keys,
         *OBJECTIVE_KEYS,
         *dict.fromkeys(f"lapo.objective.{item.name}" for each in of_objectives for item in each),
-    ]
+    )
 
 
 def unknown_keys(prefix: str, values: Mapping[str, Any]) -> Iterator[str]:

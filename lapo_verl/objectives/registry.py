@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import inspect
 import os
@@ -24,8 +25,14 @@ def objective_names() -> list[str]:
     >>> "discovery" in objective_names()
     True
     """
+    return list(_names())
+
+
+@functools.cache
+def _names() -> tuple[str, ...]:
+    """Lists the folder once: the check of a config asks for each of its keys."""
     modules = pkgutil.iter_modules([os.path.dirname(__file__)])
-    return sorted(module.name for module in modules if module.name not in NOT_OBJECTIVES)
+    return tuple(sorted(module.name for module in modules if module.name not in NOT_OBJECTIVES))
 
 
 def objective(name: str, path: str | None = None, **fields: Any) -> Objective:

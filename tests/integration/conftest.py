@@ -1,17 +1,38 @@
 from __future__ import annotations
 
+import copy
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from omegaconf import OmegaConf
 
 # verl chooses its platform once, when it is imported.
 os.environ["VERL_PLATFORM"] = "cpu"
 
 if TYPE_CHECKING:
     from step_queue import Buffers, Queue
+
+
+@pytest.fixture(scope="session", autouse=True)
+def yaml_files_read_once() -> Iterator[None]:
+    """A config of verl's is composed of forty YAML files, and to parse them is half of the time that it takes."""
+    load, contents = OmegaConf.load, {}
+
+    def load_once(file: Any) -> Any:
+        if isinstance(file, str | Path):
+            return load(file)
+        text = file.read()
+        if text not in contents:
+            contents[text] = load(io.StringIO(text))
+        return copy.deepcopy(contents[text])
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(OmegaConf, "load", load_once)
+        yield
 
 
 @pytest.fixture
