@@ -10,7 +10,6 @@ from pathlib import Path
 from lapo_verl.export.errors import ExportError
 from lapo_verl.runs.checkpoints import LORA_NOTE, checkpoints_of, model_in, why_no_model
 
-INDEX = "model.safetensors.index.json"
 _NUMBERED = re.compile(r"(.*)-\d{5}-of-(\d{5})(\.\w+)")
 
 
