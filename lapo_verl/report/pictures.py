@@ -32,6 +32,8 @@ PANELS_A_ROW = 3
 
 # Names come from folders and data: a $ in them is no formula.
 plt.rcParams["text.parse_math"] = False
+# Of a histogram of lengths, at most about as many.
+LENGTH_BARS = 100
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,9 @@ def draw_lengths(
     """Distribution of response lengths, correct and wrong rollouts together; one row a model, on one scale."""
     figure, rows = plt.subplots(len(models), 1, figsize=(7, 1.7 * len(models) + 0.8), sharex=True, squeeze=False)
     longest = max(sample.tokens for samples in models.values() for sample in samples) or 1
-    bins = [longest * i / 50 for i in range(51)]
+    # Whole numbers of tokens a bar: otherwise some bars hold one length more than their neighbours.
+    width = max(1, longest // LENGTH_BARS)
+    bins = [start - 0.5 for start in range(0, longest + width + 1, width)]
     for position, (axes, (name, samples)) in enumerate(zip(rows[:, 0], models.items(), strict=True)):
         tokens = [sample.tokens for sample in samples]
         mean = sum(tokens) / len(tokens)
@@ -168,9 +172,10 @@ def draw_pareto(panels: Mapping[str, Mapping[str, Trail]], path: Path) -> None:
         axes.set_visible(False)
     for axes, (title, trails) in zip(grid.flat, panels.items(), strict=False):
         best = _frontier((tokens.value, acc.value) for trail in trails.values() for _, tokens, acc in trail.points)
-        axes.plot(
-            *zip(*best, strict=True), color="black", linestyle=":", linewidth=1, zorder=1, label="best trade-offs"
-        )
+        if len(best) > 1:
+            axes.plot(
+                *zip(*best, strict=True), color="black", linestyle=":", linewidth=1, zorder=1, label="best trade-offs"
+            )
         for name, trail in trails.items():
             tokens, accuracies = [p[1] for p in trail.points], [p[2] for p in trail.points]
             axes.errorbar(

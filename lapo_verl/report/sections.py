@@ -331,13 +331,15 @@ def _budgets(numbers: Numbers, folder: Path) -> Iterator[Table | Picture]:
             "their correct training rollouts.",
         )
         rows = []
-        for problem, records in problems.items():
+        for problem, visits in problems.items():
+            # A later stage's store has the earlier one's visits as well, which have a table of their own.
+            records = [record for record in visits if record.run == numbers.store_runs[run][-1]]
             known = [record.target for record in records if record.target is not None]
             first, last = (known[0], known[-1]) if known else (None, None)
             change = None if first is None or last is None else last - first
             rows.append([problem, str(len(records)), _number(first), _number(last), _number(change, sign=True)])
         yield Table(
-            f"{run}: first and last known budget of these problems.",
+            f"{run}: first and last known budget of these problems, of this run's visits.",
             ["problem", "visits", "first budget, tokens", "last budget, tokens", "change, tokens"],
             rows,
         )
