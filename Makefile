@@ -9,13 +9,17 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test paper docs reference gpu-check setup lint types unit integration e2e clean
+.PHONY: demo test test-all paper docs reference gpu-check setup lint types unit integration e2e clean
 
 # FAST=1 is the short demo.
 demo: $(READY)
 	$(BIN)/lapo demo $(if $(FAST),--fast)
 
 test: lint types
+	$(BIN)/pytest tests -m "not slow"
+
+# The longest trainings as well.
+test-all: lint types
 	$(BIN)/pytest tests
 
 # The paper's experiments in miniature; ARGS="--tables table1 --seeds 1" is a part of them.

@@ -103,7 +103,7 @@ def test_both_agent_loops_run_and_only_one_has_the_tool(training: Training) -> N
     for row in training.rows:
         turns[row["lapo"]["problem_id"] in training.with_tool].append(len(generated_turns(row["mask"])))
     assert set(turns[False]) == {1}
-    assert len(turns[True]) >= 16 and np.mean(turns[True]) > 2
+    assert len(turns[True]) >= 8 and np.mean(turns[True]) > 1.3
 
 
 @pytest.mark.slow
@@ -130,7 +130,7 @@ def test_the_tools_answers_are_right_and_are_not_counted(training: Training) -> 
             answers += 1
         assert row["info"]["tokens"] == sum(row["mask"]) == sum(end - start for start, end in turns)
         assert row["info"]["final_turn_tokens"] == turns[-1][1] - turns[-1][0]
-    assert answers > 30
+    assert answers > 10
 
 
 @pytest.mark.slow
