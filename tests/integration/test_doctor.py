@@ -501,7 +501,7 @@ def test_what_verl_itself_refuses(doctor: Doctor) -> None:
 def test_what_hydra_refuses(doctor: Doctor) -> None:
     says(doctor("lapo_discovery", "data.no_such_key=1").texts("error"), "data.no_such_key")
     says(diagnose(Request("no_such_config")).texts("error"), "no_such_config")
-    says(diagnose(Request("ppo_trainer")).texts("error"), "none of LAPO's configs", "lapo_discovery")
+    says(diagnose(Request("ppo_trainer")).texts("error"), "not one of LAPO's configs", "lapo_discovery")
     says(diagnose(Request("lapo_discovery", config_dir=Path("nowhere"))).texts("error"), "nowhere", "no such folder")
 
 
