@@ -1,11 +1,14 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and keys by which results in files are found again."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -25,3 +28,8 @@ def write_whole(path: Path, text: str) -> None:
     """A text file in UTF-8, by way of ``whole_file``."""
     with whole_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def settings_key(made_of: Mapping[str, Any]) -> str:
+    """A hash of all that a result follows from (JSON values), by which results of other settings are told apart."""
+    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 import shutil
@@ -22,7 +21,7 @@ from lapo_verl.evaluate.models import Model, check_reachable, resolve_model
 from lapo_verl.evaluate.prompts import prompt_of
 from lapo_verl.evaluate.settings import EvalError, EvalSettings
 from lapo_verl.evaluate.verl_run import answer
-from lapo_verl.files import whole_file, write_whole
+from lapo_verl.files import settings_key, whole_file, write_whole
 from lapo_verl.runs.dumps import Sample, read_samples
 from lapo_verl.runs.summary import accuracy_when_cut, summarize
 
@@ -157,7 +156,7 @@ def _cells(model: Model, benchmarks: Sequence[Benchmark], settings: EvalSettings
                 made_of["prompt"] = model.prompt.template
             if condition.prefill:
                 made_of["prefill"] = condition.prefill
-            key = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
+            key = settings_key(made_of)
             name = ".".join(part for part in (benchmark.name, condition.name, key, "jsonl") if part)
             yield Cell(model, benchmark, condition, n, output / model.name / name)
 

@@ -7,7 +7,6 @@ done already is not done again: a stage is skipped where its results are in the 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import shutil
@@ -20,6 +19,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from rich.console import Console
 
+from lapo_verl.files import settings_key
 from lapo_verl.runs import verl_process
 from lapo_verl.runs.dumps import read_samples
 from lapo_verl.runs.pace import Pace, in_words
@@ -58,7 +58,7 @@ class Settings:
     @property
     def key(self) -> str:
         """A hash, by which results of other settings are told apart."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+        return settings_key(asdict(self))
 
 
 FAST = Settings(discovery_steps=4, internalization_steps=6, train_problems=64, heldout_per_level=10)

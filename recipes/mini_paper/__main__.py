@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -21,6 +20,7 @@ from pathlib import Path
 from rich.console import Console
 
 from lapo_verl.evaluate import EvalSettings, evaluate
+from lapo_verl.files import settings_key
 from lapo_verl.objectives import objective
 from lapo_verl.replay.command import write_store
 from lapo_verl.runs import verl_process
@@ -63,9 +63,10 @@ class Lab:
             if training.parent
             else _hash(self.paths.model / "warmup.json"),
         }
-        key = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
         folder = self.output / "runs" / f"seed{seed}" / training.name
-        return Stage(f"seed {seed}: {training.title}", folder, training.stages * self.hyper.steps, key)
+        return Stage(
+            f"seed {seed}: {training.title}", folder, training.stages * self.hyper.steps, settings_key(made_of)
+        )
 
     def evaluation(self, name: str) -> EvalSettings:
         """As in the paper: no guidance, T 0.6, top-p 0.95, four samples a problem; Table 4's rows also in conflict."""
@@ -84,7 +85,7 @@ class Lab:
             "evaluation": asdict(self.evaluation(training.name if training else BASE)),
             "test": _hash(self.paths.test),
         }
-        return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
+        return settings_key(made_of)
 
 
 def main() -> None:

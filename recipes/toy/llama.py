@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import random
@@ -26,7 +25,7 @@ from rich.progress import (
 )
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from lapo_verl.files import whole_file
+from lapo_verl.files import settings_key, whole_file
 from lapo_verl.guidance import guidance_text
 from toy.tokenizer import prompt_text
 
@@ -55,7 +54,7 @@ class TinyLlamaSettings:
     @property
     def key(self) -> str:
         """A hash of the settings, by which a trained model is found again."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+        return settings_key(asdict(self))
 
 
 @dataclass(frozen=True)
