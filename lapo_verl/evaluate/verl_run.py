@@ -13,9 +13,9 @@ from subprocess import Popen
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from lapo_verl import cpu
+from lapo_verl.console import bar_with_state
 from lapo_verl.evaluate.benchmarks import Question, write_questions
 from lapo_verl.evaluate.models import Model
 from lapo_verl.evaluate.prompts import prompt_keys
@@ -160,17 +160,10 @@ def _watch(process: Popen[bytes], path: Path, name: str, total: int, console: Co
     Raises:
         EvalError: verl leaves prompts out; that is known before anything is answered.
     """
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[state]}"),
-    )
     log = _Log(path)
     started = time.monotonic()
     said, said_at = "", started
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with bar_with_state(console, disable=not console.is_terminal) as progress:
         bar = progress.add_task(name, total=total, state=log.state)
         while True:
             ended = process.poll() is not None

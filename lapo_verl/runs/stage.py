@@ -12,8 +12,8 @@ from pathlib import Path
 from subprocess import Popen
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from lapo_verl.console import bar_with_state
 from lapo_verl.runs import verl_process
 from lapo_verl.runs.dumps import read_metrics
 from lapo_verl.runs.pace import Pace, in_words
@@ -137,15 +137,8 @@ class _Watch:
 
     def until_it_ends(self, process: Popen[bytes], console: Console) -> None:
         """A progress bar until the process ends; where the console is no terminal, a line a step."""
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[state]}"),
-        )
         shown = ""
-        with Progress(*columns, console=console) as progress:
+        with bar_with_state(console) as progress:
             bar = progress.add_task(self._stage.title, total=self._stage.steps, state="")
             while True:
                 ended = process.poll() is not None
