@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lapo_verl.evaluate.models import Model
 from lapo_verl.evaluate.settings import EvalError, EvalSettings
-from lapo_verl.guidance.sentence import guidance_sentence, shown_budget
+from lapo_verl.guidance.sentence import requested_sentence, shown_budget
 from lapo_verl.runs.trained_sentence import SentenceError, trained_sentence
 
 
@@ -54,8 +54,7 @@ def _budgets(model: Model, settings: EvalSettings) -> list[Condition]:
         )
     conditions = []
     for n in settings.budgets:
-        number = float(n)
-        sentence = guidance_sentence(guidance, number, (number, number), n)
+        sentence = requested_sentence(guidance, n)
         place = {"user_text": sentence} if guidance.place == "outside" else {"prefill": sentence}
-        conditions.append(Condition(f"budget={n}", budget=shown_budget(guidance, number), **place))
+        conditions.append(Condition(f"budget={n}", budget=shown_budget(guidance, float(n)), **place))
     return conditions

@@ -13,7 +13,7 @@ from lapo_verl.evaluate.table import averages
 from lapo_verl.export.errors import ExportError
 from lapo_verl.export.lineage import Lineage
 from lapo_verl.guidance.config import GuidanceConfig
-from lapo_verl.guidance.sentence import guidance_sentence
+from lapo_verl.guidance.sentence import requested_sentence
 
 FILE = "README.md"
 # As a caller would ask for it, in the card's examples.
@@ -116,8 +116,7 @@ def _use(guidance: GuidanceConfig | None) -> Iterator[str]:
     if guidance is None:
         yield "It was trained without a sentence that names a length: the chat template refuses `token_budget`."
         return
-    number = float(_EXAMPLE)
-    sentence = guidance_sentence(guidance, number, (number, number), _EXAMPLE).strip()
+    sentence = requested_sentence(guidance, _EXAMPLE).strip()
     place = "at the beginning of its thoughts" if guidance.place == "inside" else "at the end of the user's turn"
     yield (
         "With the chat template's argument `token_budget`, a whole number of tokens, the prompt has the sentence of "

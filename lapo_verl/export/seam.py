@@ -17,7 +17,7 @@ from lapo_verl.export.errors import ExportError
 from lapo_verl.export.template import ARGUMENT, budget_template
 from lapo_verl.guidance.config import GuidanceConfig
 from lapo_verl.guidance.prefill import append_guidance, guidance_with_seam
-from lapo_verl.guidance.sentence import guidance_sentence, with_sentence
+from lapo_verl.guidance.sentence import requested_sentence, with_sentence
 from lapo_verl.guidance.text import DEFAULT_TEXTS
 from lapo_verl.guidance.think import END_THINK, THINK
 
@@ -133,8 +133,7 @@ def check_same_ids(own: Chat, exported: Chat, guidance: GuidanceConfig) -> None:
 
 def training_ids(own: Chat, messages: list[dict[str, Any]], guidance: GuidanceConfig, budget: int) -> list[int]:
     """The prompt that training shows for a budget in tokens, as the agent loop builds it."""
-    number = float(budget)
-    sentence = guidance_sentence(guidance, number, (number, number), budget)
+    sentence = requested_sentence(guidance, budget)
     if guidance.place == "outside":
         return own.ids(with_sentence(messages, sentence))
     return append_guidance(own.ids(messages), sentence, own.tokenizer, own.template)

@@ -32,6 +32,12 @@ def guidance_sentence(
     return guidance_text(guidance.form, budget, low, high, guidance.text, guidance.rounding)
 
 
+def requested_sentence(guidance: GuidanceConfig, tokens: int) -> str:
+    """The sentence of a caller's own budget, in whole tokens; a sentence with a band names the one number twice."""
+    budget = float(tokens)
+    return guidance_sentence(guidance, budget, (budget, budget), tokens)
+
+
 def shows_band(guidance: GuidanceConfig) -> bool:
     """Whether the sentence has the band in it."""
     return not shown_names(guidance.form, guidance.text).isdisjoint(("low", "high"))
