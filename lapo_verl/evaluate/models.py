@@ -10,8 +10,9 @@ from pathlib import Path
 from lapo_verl.evaluate.settings import EvalError, check_name
 from lapo_verl.hub import is_hub_name, why_out_of_reach
 from lapo_verl.runs.checkpoints import WEIGHTS, checkpoints_of, model_in, why_no_model
-from lapo_verl.runs.prompt_note import PromptNote, PromptNoteError, read_note
-from lapo_verl.runs.training_note import TrainingNote, TrainingNoteError, read_training_note
+from lapo_verl.runs.notes import NoteError
+from lapo_verl.runs.prompt_note import PromptNote, read_prompt_note
+from lapo_verl.runs.training_note import TrainingNote, read_training_note
 
 # Everything of a Hugging Face folder that the model's answers follow from.
 _READ = (*WEIGHTS, ".json", ".jinja", ".model", ".txt")
@@ -80,8 +81,8 @@ def check_reachable(model: Model) -> None:
 
 def _notes(weights: Path) -> tuple[PromptNote | None, TrainingNote | None]:
     try:
-        return read_note(weights), read_training_note(weights)
-    except (PromptNoteError, TrainingNoteError) as error:
+        return read_prompt_note(weights), read_training_note(weights)
+    except NoteError as error:
         raise EvalError(str(error)) from error
 
 

@@ -9,8 +9,9 @@ from typing import Any
 from lapo_verl.export.errors import ExportError
 from lapo_verl.hub import is_hub_name
 from lapo_verl.runs.checkpoints import SNAPSHOT
-from lapo_verl.runs.prompt_note import PromptNote, PromptNoteError, note_beside, read_note
-from lapo_verl.runs.training_note import TrainingNote, TrainingNoteError, read_training_note
+from lapo_verl.runs.notes import NoteError, note_beside
+from lapo_verl.runs.prompt_note import PromptNote, read_prompt_note
+from lapo_verl.runs.training_note import TrainingNote, read_training_note
 from lapo_verl.store import LengthStore, StoreError
 
 
@@ -39,8 +40,8 @@ def lineage_of(weights: Path) -> Lineage:
     """
     try:
         note = read_training_note(weights)
-        return Lineage(note, read_note(weights), _base_model(note), _runs(weights))
-    except (PromptNoteError, TrainingNoteError, StoreError) as error:
+        return Lineage(note, read_prompt_note(weights), _base_model(note), _runs(weights))
+    except (NoteError, StoreError) as error:
         raise ExportError(str(error)) from error
 
 

@@ -14,7 +14,7 @@ from lapo_verl.guidance.config import GuidanceConfig
 from lapo_verl.hooks.checkpoint import STARTING_STEP, Checkpoint, StoreSnapshot, open_store, resume_point, trains
 from lapo_verl.objectives import objective
 from lapo_verl.runs.checkpoints import SNAPSHOT
-from lapo_verl.runs.prompt_note import PromptNote, read_note
+from lapo_verl.runs.prompt_note import PromptNote, read_prompt_note
 from lapo_verl.runs.training_note import KEYS, TrainingNote, read_training_note
 from lapo_verl.store import GroupRecord, LengthStore, StoreError
 
@@ -113,7 +113,7 @@ def test_a_checkpoint_notes_the_prompt(tmp_path: Path) -> None:
     with open_store(settings(tmp_path), None) as store:
         place = checkpoint(tmp_path, 1)
         save(store, place)
-    assert read_note(place.folder / "actor" / "huggingface") == PromptNote("paper", TEMPLATE["chat_template"])
+    assert read_prompt_note(place.folder / "actor" / "huggingface") == PromptNote("paper", TEMPLATE["chat_template"])
 
 
 @pytest.mark.parametrize(("name", "guidance"), [("discovery", None), ("internalization", GuidanceConfig(rounding=10))])

@@ -10,7 +10,7 @@ from omegaconf.errors import InterpolationResolutionError
 
 from lapo_verl.config import LapoConfig
 from lapo_verl.runs.checkpoints import model_in
-from lapo_verl.runs.prompt_note import PromptNote, read_note
+from lapo_verl.runs.prompt_note import PromptNote, read_prompt_note
 from lapo_verl.runs.starting_point import StartingPoint, StartingPointError, register_resolver, starting_point
 
 
@@ -45,7 +45,7 @@ def test_megatrons_weights_are_a_folder_deeper(tmp_path: Path) -> None:
     (folder / "actor" / "huggingface").rename(weights)
     assert starting_point(tmp_path) == StartingPoint(folder / "lapo_store.sqlite", weights, 20)
     PromptNote("mine", "template").write(folder)
-    assert read_note(weights) == PromptNote("mine", "template")
+    assert read_prompt_note(weights) == PromptNote("mine", "template")
 
 
 def test_weights_of_a_training_with_lora_have_to_be_exported_first(tmp_path: Path) -> None:
