@@ -27,6 +27,13 @@ from rich.table import Table
 HERE = Path(__file__).resolve().parent
 RECIPES = HERE.parent / "recipes"
 sys.path.insert(0, str(RECIPES))
+# Every second step is verl's own.
+ALTERNATING = (
+    f"data.custom_cls.path={HERE / 'step_hooks.py'}",
+    "data.custom_cls.name=AlternatingDataset",
+    f"trainer.v1.sampler.custom_sampler.path={HERE / 'step_hooks.py'}",
+    "trainer.v1.sampler.custom_sampler.name=AlternatingBuffer",
+)
 # vLLM, Ray and the caches warm up in these.
 WARM_UP_STEPS = 4
 # As verl names its timings, and what happens in each.
@@ -133,10 +140,7 @@ def train(output: Path, steps: int, model: Path | None) -> tuple[list[dict[str, 
         "VERL_FILE_LOGGER_PATH": str(metrics),
     }
     overrides = [
-        f"data.custom_cls.path={HERE / 'step_hooks.py'}",
-        "data.custom_cls.name=AlternatingDataset",
-        f"trainer.v1.sampler.custom_sampler.path={HERE / 'step_hooks.py'}",
-        "trainer.v1.sampler.custom_sampler.name=AlternatingBuffer",
+        *ALTERNATING,
         "trainer.val_before_train=false",
         "trainer.test_freq=-1",
         "trainer.save_freq=-1",

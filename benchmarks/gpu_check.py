@@ -25,6 +25,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
+from bench_step import ALTERNATING, WARM_UP_STEPS
 from rich.console import Console
 from rich.table import Table
 
@@ -33,11 +34,10 @@ from lapo_verl.runs import verl_process
 from lapo_verl.runs.dumps import read_metrics
 from lapo_verl.store import LengthStore, Record
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "recipes"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "recipes"))
 STEPS = 3
-# Steps of the phase `ratio`, and those of them that warm up.
-RATIO_STEPS, WARM_UP = 10, 4
+# Of the phase `ratio`.
+RATIO_STEPS = 10
 BATCH, ROLLOUTS = 32, 8
 DECAY, SIGMA = 10.0, 10.0  # tokens; the toy's
 # The rollout's and the trainer's probabilities of one token differ by rounding alone where the weights are the same.
@@ -175,22 +175,18 @@ class Check:
 
     def ratio(self, inputs: Inputs) -> Phase:
         """A stock step against one of LAPO's, in one training."""
-        hooks = HERE / "step_hooks.py"
         phase = self.train(
             "ratio",
             "lapo_discovery",
             inputs,
             RATIO_STEPS,
-            f"data.custom_cls.path={hooks}",
-            "data.custom_cls.name=AlternatingDataset",
-            f"trainer.v1.sampler.custom_sampler.path={hooks}",
-            "trainer.v1.sampler.custom_sampler.name=AlternatingBuffer",
+            *ALTERNATING,
             "actor_rollout_ref.actor.optim.lr=0",
             "trainer.save_freq=-1",
         )
         seconds: dict[bool, list[float]] = {True: [], False: []}
         for step, values in phase.metrics.items():
-            if step > WARM_UP:
+            if step > WARM_UP_STEPS:
                 seconds[step % 2 == 1].append(values["timing_s/step"])
         if seconds[True] and seconds[False]:
             ratio = float(np.median(seconds[False]) / np.median(seconds[True]))
@@ -354,9 +350,10 @@ def random_half_billion(toy: Inputs, output: Path) -> Inputs:
 
 
 def print_metrics(console: Console, phase: Phase) -> None:
-    table = Table("metric", *(f"step {step}" for step in phase.metrics), title=phase.name)
+    steps = phase.metrics
+    table = Table("metric", *(f"step {step}" for step in steps), title=phase.name)
     for name in SHOWN:
-        values = [row.get(name) for row in phase.metrics.values()]
+        values = [row.get(name) for row in steps.values()]
         if any(value is not None for value in values):
             table.add_row(name, *("-" if value is None else f"{value:.4g}" for value in values))
     console.print(table)

@@ -67,12 +67,11 @@ def check_whole(folder: Path) -> None:
 
 def _source_in(folder: Path) -> Source | None:
     weights = model_in(folder)
-    actors = [folder / "actor", folder, *([folder.parent] if folder.name == "huggingface" else [])]
-    shards = next((actor for actor in actors if any(actor.glob("model_world_size_*_rank_*.pt"))), None)
-    is_lora = shards is not None and (shards / LORA_NOTE).is_file()
     if weights is not None:
         return Source(weights)
-    return None if shards is None else Source(shards / "huggingface", shards, is_lora)
+    actors = [folder / "actor", folder, *([folder.parent] if folder.name == "huggingface" else [])]
+    shards = next((actor for actor in actors if any(actor.glob("model_world_size_*_rank_*.pt"))), None)
+    return None if shards is None else Source(shards / "huggingface", shards, (shards / LORA_NOTE).is_file())
 
 
 def _expected(folder: Path) -> set[str]:
