@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 
+# The Python of Ray's workers and vLLM's engine: this one, or the one that ``warm_python`` offers.
+WARM_PYTHON = "LAPO_WARM_PYTHON"
 ENVIRONMENT = {
     # verl looks its FSDP engine up by device name and registers it for accelerators only.
     "VERL_ENGINE_DEVICE": "cuda",
@@ -20,6 +23,7 @@ ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",
     # Ray lets its workers give way to every other process of the machine (nice 15); all of the training is in them.
     "RAY_worker_niceness": "0",
+    WARM_PYTHON: sys.executable,
 }
 
 
@@ -30,11 +34,16 @@ def is_chosen() -> bool:
 
 def activate() -> None:
     """Prepare this process. Ray and vLLM processes inherit the environment and come here by themselves."""
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    set_environment()
     from lapo_verl.cpu import verl_patches
 
     verl_patches.apply()
+
+
+def set_environment() -> None:
+    """``ENVIRONMENT``, as far as the user has not set it."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
 
 
 def accelerators() -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from typing import Any
 
 import torch
@@ -10,9 +12,10 @@ from lapo_verl import cpu
 
 
 def register() -> None:
-    """Keep linear weights as they were loaded, so that verl's weight sync finds them again."""
+    """Keep linear weights as they were loaded, so that verl's weight sync finds them again; start engines warm."""
     if not cpu.is_chosen():
         return
+    multiprocessing.set_executable(os.environ[cpu.WARM_PYTHON])
     from vllm.model_executor.layers import utils
 
     utils.dispatch_cpu_unquantized_gemm = _dispatch_torch_linear

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from lapo_verl import cpu
+from lapo_verl.cpu import warm_python
 from lapo_verl.evaluate.benchmarks import Benchmark, Question, level_of, questions, read_benchmark
 from lapo_verl.evaluate.conditions import Condition, conditions_of
 from lapo_verl.evaluate.judge import Judge, as_lines
@@ -114,13 +116,15 @@ def evaluate(
         console.print("the models are asked in different ways; to ask all alike: -- lapo.prompt=NAME", highlight=False)
     output, judge = output.expanduser().resolve(), Judge.of(settings)
     cells = [cell for model in resolved for cell in _cells(model, benchmarks, settings, output)]
-    for model in resolved:
-        missing = [cell for cell in cells if cell.model is model and not cell.path.exists()]
-        if missing:
-            check_reachable(model)
-            _answer(model, missing, settings, platform or _platform(), output / model.name, console)
-        else:
-            console.print(f"{model.name}: answered before, kept in {output / model.name}", highlight=False)
+    missing = [cell for cell in cells if not cell.path.exists()]
+    platform = platform or _platform()
+    with warm_python.offered() if missing and platform == "cpu" else nullcontext():
+        for model in resolved:
+            if own := [cell for cell in missing if cell.model is model]:
+                check_reachable(model)
+                _answer(model, own, settings, platform, output / model.name, console)
+            else:
+                console.print(f"{model.name}: answered before, kept in {output / model.name}", highlight=False)
     with console.status("judging answers of an older verifier again"):
         judged = sum(judge.judge_again(path) for path in dict.fromkeys(cell.path for cell in cells))
     if judged:

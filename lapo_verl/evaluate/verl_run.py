@@ -106,7 +106,8 @@ def verl_command(model: Model, data: Path, settings: EvalSettings, platform: str
             raise EvalError(f"{override!r}: lapo eval sets {key} itself; see lapo eval --help")
     defaults = {"trainer.n_gpus_per_node": max(1, cpu.accelerators())} if platform == "gpu" else {}
     written = [f"{key}={_quoted(value)}" for key, value in {**keys, **defaults}.items()]
-    return [sys.executable, "-m", "verl.trainer.main_ppo", "--config-name=acc_only", *written, *settings.verl_overrides]
+    python = os.environ.get(cpu.WARM_PYTHON, sys.executable) if platform == "cpu" else sys.executable
+    return [python, "-m", "verl.trainer.main_ppo", "--config-name=acc_only", *written, *settings.verl_overrides]
 
 
 def _environment(platform: str) -> dict[str, str]:

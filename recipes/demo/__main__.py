@@ -19,6 +19,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from rich.console import Console
 
+from lapo_verl.cpu import warm_python
 from lapo_verl.files import settings_key
 from lapo_verl.runs import verl_process
 from lapo_verl.runs.dumps import read_samples
@@ -76,11 +77,17 @@ def main() -> None:
         "2 Internalization", folder / "internalization", settings.internalization_steps, settings.key
     )
     announce(discovery, internalization)
+    with warm_python.offered():
+        run(settings, output, discovery, internalization, retrain=arguments.retrain)
+    report(output, settings, discovery, internalization)
 
+
+def run(settings: Settings, output: Path, discovery: Stage, internalization: Stage, retrain: bool) -> None:
+    """The base model, its data, and both stages."""
     # Here, as torch and transformers take seconds to load and the first words should not wait for them.
     from toy.warmup import prepare
 
-    toy = prepare(output / "toy", retrain=arguments.retrain)
+    toy = prepare(output / "toy", retrain=retrain)
     write_training(toy.train, settings.train_problems, output / "train.parquet")
     write_heldout(toy.test, settings.heldout_per_level, output / "heldout.parquet")
     pace = train(discovery, "lapo_discovery", settings, output, toy.model, USUAL_PACE, internalization.steps)
@@ -96,7 +103,6 @@ def main() -> None:
         # The weights that it starts with were measured at the end of Discovery.
         "trainer.val_before_train=false",
     )
-    report(output, settings, discovery, internalization)
 
 
 def train(

@@ -32,7 +32,7 @@ if [ "${CONFIG}" = lapo_internalization ]; then objective=(lapo.objective.sigma=
 
 mkdir -p "${STAGE_DIR}"
 
-python3 -m verl.trainer.main_ppo \
+${LAPO_WARM_PYTHON:-python3} -m verl.trainer.main_ppo \
     --config-name="${CONFIG}" \
     platform=cpu \
     data.train_files="${TRAIN}" \

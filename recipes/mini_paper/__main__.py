@@ -14,11 +14,13 @@ import argparse
 import hashlib
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 
+from lapo_verl.cpu import warm_python
 from lapo_verl.evaluate import EvalSettings, evaluate
 from lapo_verl.files import settings_key
 from lapo_verl.objectives import objective
@@ -98,23 +100,24 @@ def main() -> None:
         cell_path(arguments.results, training.name if training else BASE, seed): lab.cell_key(training, seed)
         for training, seed in _cells(list(TABLES), list(SEEDS))
     }
-    for number, (training, seed) in enumerate(cells, start=1):
-        name, title = (training.name, training.title) if training else (BASE, BASE)
-        kept = cell_path(arguments.results, name, seed)
-        key = keys[kept]
-        console.rule(f"{number} of {len(cells)}: {title}, seed {seed}")
-        if is_kept(kept, key):
-            console.print(f"done before, kept in {kept}")
-            continue
-        model = train(lab, training, seed).weights if training else lab.paths.model
-        folder = lab.output / "eval" / f"seed{seed}" / name
-        settings = replace(lab.evaluation(name), seed=seed)
-        started = time.monotonic()
-        evaluation = evaluate({name: model}, {"test": lab.paths.test}, settings, folder, "cpu", console)
-        seconds = time.monotonic() - started
-        stage = lab.stage(training, seed) if training else None
-        write_cell(make_cell(key, name, evaluation.samples, seconds, stage), kept)
-        write_results(lab.hyper, keys, arguments.results, console)
+    with warm_python.offered() if cells else nullcontext():
+        for number, (training, seed) in enumerate(cells, start=1):
+            name, title = (training.name, training.title) if training else (BASE, BASE)
+            kept = cell_path(arguments.results, name, seed)
+            key = keys[kept]
+            console.rule(f"{number} of {len(cells)}: {title}, seed {seed}")
+            if is_kept(kept, key):
+                console.print(f"done before, kept in {kept}")
+                continue
+            model = train(lab, training, seed).weights if training else lab.paths.model
+            folder = lab.output / "eval" / f"seed{seed}" / name
+            settings = replace(lab.evaluation(name), seed=seed)
+            started = time.monotonic()
+            evaluation = evaluate({name: model}, {"test": lab.paths.test}, settings, folder, "cpu", console)
+            seconds = time.monotonic() - started
+            stage = lab.stage(training, seed) if training else None
+            write_cell(make_cell(key, name, evaluation.samples, seconds, stage), kept)
+            write_results(lab.hyper, keys, arguments.results, console)
     write_results(lab.hyper, keys, arguments.results, console)
 
 

@@ -13,6 +13,11 @@ from lapo_verl.runs import verl_process
 from toy.warmup import prepare
 
 
+@pytest.fixture(scope="session", autouse=True)
+def starts_are_warm(warm: str) -> None:
+    """Trainings and evaluations start with verl imported, as those of ``lapo demo`` do."""
+
+
 @pytest.fixture(scope="session")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
     """The toy's base model, 24 training problems and 6 held-out ones."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lapo_verl.cpu import WARM_PYTHON
 from lapo_verl.runs import verl_process
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,7 +66,7 @@ def start_verl(
 ) -> subprocess.Popen[bytes]:
     """Start verl's own command in a process group of its own; its output goes to ``verl.log``."""
     command = [
-        *(sys.executable, "-m", "verl.trainer.main_ppo", f"--config-name={config}", "platform=cpu"),
+        *(os.environ[WARM_PYTHON], "-m", "verl.trainer.main_ppo", f"--config-name={config}", "platform=cpu"),
         f"data.train_files={inputs.train}",
         f"data.val_files={inputs.heldout}",
         "data.train_batch_size=8",

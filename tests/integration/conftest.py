@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def commands_are_warm(warm: str) -> None:
+    """Commands that import verl and train nothing start with it imported: ``os.environ[WARM_PYTHON]``."""
+
+
+@pytest.fixture(scope="session", autouse=True)
 def yaml_files_read_once() -> Iterator[None]:
     """A config of verl's is composed of forty YAML files, and to parse them is half of the time that it takes."""
     load, contents = OmegaConf.load, {}

@@ -16,6 +16,7 @@ from verl.trainer.ppo.utils import need_critic, need_reference_policy
 from verl.utils.config import validate_config
 
 from lapo_verl.config import LapoConfig
+from lapo_verl.cpu import WARM_PYTHON
 from lapo_verl.doctor.compose import compose_config
 from lapo_verl.doctor.environment import package_findings
 from lapo_verl.doctor.verl_settings import leaves, setting_findings
@@ -27,11 +28,11 @@ CONFIGS = tuple(OBJECTIVES)
 
 
 def compose(
-    folder: Path, *arguments: str, python: str = sys.executable, **environment: str
+    folder: Path, *arguments: str, python: str | None = None, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """verl's command with Hydra's ``--cfg job``: prints the composed config and trains nothing."""
     return subprocess.run(
-        [python, "-m", "verl.trainer.main_ppo", "--cfg", "job", *arguments],
+        [python or os.environ[WARM_PYTHON], "-m", "verl.trainer.main_ppo", "--cfg", "job", *arguments],
         cwd=folder,
         env={**os.environ, **environment},
         capture_output=True,
@@ -251,7 +252,7 @@ def test_an_objective_that_cannot_be_ends_the_command_in_one_line(
 ) -> None:
     """The first of the checks is of the config itself, so neither data nor a model are needed to come to it."""
     (tmp_path / "my_objective.py").write_text(MINE)
-    command = [sys.executable, "-m", "verl.trainer.main_ppo", *arguments, "platform=cpu"]
+    command = [os.environ[WARM_PYTHON], "-m", "verl.trainer.main_ppo", *arguments, "platform=cpu"]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "VERL_PLATFORM": "cpu"}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 1
@@ -275,7 +276,7 @@ def test_recipes_resolve(recipe: str, name: str, tmp_path: Path) -> None:
     done = subprocess.run(
         ["bash", str(ROOT / "recipes" / recipe / "run_stage.sh"), name, "--cfg", "job"],
         cwd=tmp_path,
-        env={**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
+        env={**os.environ, "PATH": f"{Path(os.environ[WARM_PYTHON]).parent}{os.pathsep}{os.environ['PATH']}"},
         capture_output=True,
         text=True,
     )

@@ -6,7 +6,6 @@ import importlib
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from rollout_server import rollout
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from lapo_verl.cpu import WARM_PYTHON
 from lapo_verl.doctor import preflight
 from lapo_verl.doctor.compose import compose_config
 from lapo_verl.doctor.config_warnings import config_warnings
@@ -600,7 +600,7 @@ def test_a_report_without_prompts_can_be_shown() -> None:
 
 def lapo(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "lapo_verl.cli.main", "doctor", *arguments],
+        [os.environ[WARM_PYTHON], "-m", "lapo_verl.cli.main", "doctor", *arguments],
         cwd=folder,
         env={**os.environ, "VERL_PLATFORM": "cpu", "HF_HUB_OFFLINE": "1", **environment},
         capture_output=True,

@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from rollout_server import CALCULATOR
 from tiny_models import QWEN3
 
 from lapo_verl.config import LapoConfig
+from lapo_verl.cpu import WARM_PYTHON
 from lapo_verl.doctor import preflight
 from lapo_verl.doctor.compose import compose_config
 from lapo_verl.doctor.diagnostic import Finding
@@ -88,7 +88,7 @@ def refusal(tmp_path: Path, overrides: list[str], monkeypatch: pytest.MonkeyPatc
 
 def verl(folder: Path, config: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "verl.trainer.main_ppo", f"--config-name={config}", *arguments],
+        [os.environ[WARM_PYTHON], "-m", "verl.trainer.main_ppo", f"--config-name={config}", *arguments],
         cwd=folder,
         env={**os.environ, "VERL_PLATFORM": "cpu", **environment},
         capture_output=True,

@@ -10,6 +10,7 @@ import pytest
 from eval_inputs import STAND_IN, problem, write_rows
 from rich.console import Console
 
+from lapo_verl.cpu import WARM_PYTHON
 from lapo_verl.evaluate import verl_run
 from lapo_verl.evaluate.models import Model
 
@@ -41,6 +42,8 @@ def starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], list
     notes = tmp_path / "starts.txt"
     notes.touch()
     monkeypatch.setenv("STAND_IN_STARTS", str(notes))
+    # The stand-in needs no Python that has verl imported.
+    monkeypatch.setenv(WARM_PYTHON, "offered")
     monkeypatch.setattr(verl_run, "verl_command", command)
     monkeypatch.setattr(verl_run, "_LOOK_INTERVAL", 0.05)
     return lambda: notes.read_text().splitlines()

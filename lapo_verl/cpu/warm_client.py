@@ -1,0 +1,56 @@
+"""The command of a warm Python: hands itself over to ``warm_python.py`` and waits for the process that runs it there.
+
+Run as ``python -IS warm_client.py <socket> <arguments of a Python>``, so it imports the standard library only.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+
+
+def main() -> None:
+    address, *arguments = sys.argv[1:]
+    files = open_files()
+    server = socket.socket(socket.AF_UNIX)
+    try:
+        server.connect(address)
+    except OSError as error:
+        sys.exit(f"The warm Python of {address} has ended ({error.strerror}).")
+    job = {"arguments": arguments, "environment": dict(os.environ), "folder": os.getcwd(), "files": files}
+    message = json.dumps(job).encode()
+    socket.send_fds(server, [len(message).to_bytes(8, "big")], files)
+    server.sendall(message)
+    answers = server.makefile()
+    started = answers.readline()
+    if not started:
+        sys.exit(f"The warm Python of {address} has ended; what it printed says why.")
+    process = int(started)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda number, _: os.kill(process, number))
+    ended = answers.readline()
+    if not ended:
+        sys.exit(f"The warm Python of {address} has ended before the process {process} that it started.")
+    status = int(ended)
+    if status < 0:
+        with contextlib.suppress(OSError):  # SIGKILL has no handler to put back
+            signal.signal(-status, signal.SIG_DFL)
+        os.kill(os.getpid(), -status)
+    sys.exit(status)
+
+
+def open_files() -> list[int]:
+    """The numbers of this process's open files."""
+    found = []
+    for number in map(int, os.listdir("/proc/self/fd")):
+        # The listing itself was one of them.
+        with contextlib.suppress(OSError):
+            os.fstat(number)
+            found.append(number)
+    return found
+
+
+if __name__ == "__main__":
+    main()
