@@ -137,12 +137,9 @@ def comparison_table(models: Mapping[str, Mapping[str, Any]]) -> Table:
             f"{summary['tokens']:.1f}",
             right_and_wrong(summary),
             "" if summary is base else f"{change:+.1f} %",
-            *(
-                f"{part['pass@1']:.0f} | {part['tokens']:.0f} ({right_and_wrong(part)})"
-                for part in summary["by_level"].values()
-            ),
+            *(f"{part['pass@1']:.0f} | {part['tokens']:.0f}" for part in summary["by_level"].values()),
         )
-    by_level = "; by level: Pass@1 in % | mean response tokens (of right / of wrong answers)" if levels else ""
+    by_level = "; by level: Pass@1 in % | mean response tokens" if levels else ""
     table.caption = f"right / wrong: mean tokens of right and of wrong answers{by_level}"
     return table
 

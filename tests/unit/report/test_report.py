@@ -50,6 +50,14 @@ def test_the_table_compares_with_the_first_model() -> None:
     assert "75.0 %" in text
 
 
+def test_the_demos_table_fits_120_columns() -> None:
+    levels = [Sample(level, level, correct, 288, False) for level in "12345" for correct in (True, False)]
+    console = Console(record=True, width=120)
+    console.print(comparison_table({name: summarize(levels) for name in ("base", "LAPO-D", "LAPO-I")}))
+    text = console.export_text()
+    assert "…" not in text and "level 5" in text
+
+
 def test_a_dump_is_read(tmp_path: Path) -> None:
     (sample,) = read_samples(dump(tmp_path / "0.jsonl", [row()]))
     assert sample == Sample("p", "2", True, 7, False)
