@@ -15,12 +15,15 @@ export HF_HUB_OFFLINE ?= 1
 demo: $(READY)
 	$(BIN)/lapo demo $(if $(FAST),--fast)
 
+# Two workers; real trainings share one.
+PYTEST := $(BIN)/pytest -n 2 --dist loadgroup
+
 test: lint types
-	$(BIN)/pytest tests -m "not slow"
+	$(PYTEST) tests -m "not slow"
 
 # The longest trainings as well.
 test-all: lint types
-	$(BIN)/pytest tests
+	$(PYTEST) tests
 
 # The paper's experiments in miniature; ARGS="--tables table1 --seeds 1" is a part of them.
 paper: $(READY)
@@ -66,10 +69,10 @@ types: $(READY)
 	$(BIN)/mypy
 
 unit: $(READY)
-	$(BIN)/pytest tests/unit
+	$(PYTEST) tests/unit
 
 integration: $(READY)
-	$(BIN)/pytest tests/integration
+	$(PYTEST) tests/integration
 
 e2e: $(READY)
 	$(BIN)/pytest tests/e2e

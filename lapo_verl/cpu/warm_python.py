@@ -216,7 +216,7 @@ class Server:
             self._drop(connection)
 
         def client_gone() -> None:
-            # What killed the client was meant for the process that it stands for.
+            # Whoever killed the client meant the process.
             os.killpg(process, signal.SIGKILL)
             self._selector.unregister(connection)
 

@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -598,9 +599,11 @@ def test_a_report_without_prompts_can_be_shown() -> None:
     assert json.loads(json.dumps(diagnosis.as_json()))["training"] is None
 
 
-def lapo(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def lapo(
+    folder: Path, *arguments: str, python: str | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [os.environ[WARM_PYTHON], "-m", "lapo_verl.cli.main", "doctor", *arguments],
+        [python or os.environ[WARM_PYTHON], "-m", "lapo_verl.cli.main", "doctor", *arguments],
         cwd=folder,
         env={**os.environ, "VERL_PLATFORM": "cpu", "HF_HUB_OFFLINE": "1", **environment},
         capture_output=True,
@@ -619,7 +622,8 @@ def test_the_command_prints_json_and_ends_with_0(doctor: Doctor, tmp_path: Path)
 def test_the_command_ends_with_1_where_the_plugin_is_not_loaded(doctor: Doctor, tmp_path: Path) -> None:
     save_model(tmp_path / "model", QWEN3.tokenizer())
     arguments = ["--config-name", "lapo_discovery", *good_overrides("lapo_discovery")]
-    done = lapo(tmp_path, *arguments, VERL_USE_EXTERNAL_PLUGINS="none", VERL_PLATFORM="")
+    off = {"VERL_USE_EXTERNAL_PLUGINS": "none", "VERL_PLATFORM": ""}
+    done = lapo(tmp_path, *arguments, python=sys.executable, **off)
     assert done.returncode == 1
     assert "error: verl did not load LAPO's plugin" in done.stdout
     assert "What is 0 + 1?" in done.stdout

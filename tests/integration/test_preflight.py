@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,9 +87,11 @@ def refusal(tmp_path: Path, overrides: list[str], monkeypatch: pytest.MonkeyPatc
     return run
 
 
-def verl(folder: Path, config: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def verl(
+    folder: Path, config: str, *arguments: str, python: str | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [os.environ[WARM_PYTHON], "-m", "verl.trainer.main_ppo", f"--config-name={config}", *arguments],
+        [python or os.environ[WARM_PYTHON], "-m", "verl.trainer.main_ppo", f"--config-name={config}", *arguments],
         cwd=folder,
         env={**os.environ, "VERL_PLATFORM": "cpu", **environment},
         capture_output=True,
@@ -107,7 +110,7 @@ def ended_with(done: subprocess.CompletedProcess[str], *words: str) -> None:
 
 def test_plugin_switched_off(tmp_path: Path, overrides: list[str]) -> None:
     off = {"VERL_USE_EXTERNAL_PLUGINS": "none", "VERL_PLATFORM": ""}
-    done = verl(tmp_path, "lapo_discovery", *overrides[1:], **off)
+    done = verl(tmp_path, "lapo_discovery", *overrides[1:], python=sys.executable, **off)
     ended_with(done, "did not load LAPO's plugin", "VERL_USE_EXTERNAL_PLUGINS=none", "unset it")
 
 
@@ -115,7 +118,8 @@ def test_plugin_that_fails_to_load(tmp_path: Path, overrides: list[str]) -> None
     """verl swallows the failure; the command must not."""
     broken = tmp_path / "sitecustomize.py"
     broken.write_text("import sys\nsys.modules['lapo_verl.plugin'] = None\n")
-    done = verl(tmp_path, "acc_only", *overrides[1:], PYTHONPATH=str(tmp_path), VERL_PLATFORM="")
+    broken_is_first = {"PYTHONPATH": str(tmp_path), "VERL_PLATFORM": ""}
+    done = verl(tmp_path, "acc_only", *overrides[1:], python=sys.executable, **broken_is_first)
     ended_with(done, "plugin failed to load", "lapo_verl.plugin")
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from tiny_models import LLAMA3, QWEN3, R1_DISTILL_QWEN, TinyModel
 from transformers import AutoConfig, AutoTokenizer
 from verl.utils.tokenizer.continuous_token_wiring import create_continuous_token_builder
 
+from lapo_verl.cpu import WARM_PYTHON
 from lapo_verl.hooks.dataset import LapoDataset
 from lapo_verl.hooks.token_builder import choose_builder
 
@@ -78,5 +79,5 @@ get_dataset_class(config.data)
 name = config.actor_rollout_ref.rollout.agent.default_agent_loop
 print(agent_loop._agent_loop_registry[name]["_target_"])
 """
-    done = subprocess.run([sys.executable, "-c", load, config], capture_output=True, text=True)
+    done = subprocess.run([os.environ[WARM_PYTHON], "-c", load, config], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "lapo_verl.hooks.agent_loop.LapoSingleTurnAgentLoop", done.stderr
