@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-all paper docs reference gpu-check setup lint types unit integration e2e clean
+.PHONY: demo test paper docs reference gpu-check setup lint types unit integration e2e clean
 
 # FAST=1 is the short demo.
 demo: $(READY)
@@ -19,10 +19,6 @@ demo: $(READY)
 PYTEST := $(BIN)/pytest -n 2 --dist loadgroup
 
 test: lint types
-	$(PYTEST) tests -m "not slow"
-
-# The longest trainings as well.
-test-all: lint types
 	$(PYTEST) tests
 
 # The paper's experiments in miniature; ARGS="--tables table1 --seeds 1" is a part of them.

@@ -96,7 +96,6 @@ def visits(rows: list[dict[str, Any]]) -> Iterator[tuple[int, str, list[dict[str
         yield group[0]["step"], group[0]["lapo"]["problem_id"], group
 
 
-@pytest.mark.slow
 def test_both_agent_loops_run_and_only_one_has_the_tool(training: Training) -> None:
     assert "agent loop: lapo_tool_agent 12, lapo_single_turn 12" in training.run.output
     turns: dict[bool, list[int]] = {True: [], False: []}
@@ -106,7 +105,6 @@ def test_both_agent_loops_run_and_only_one_has_the_tool(training: Training) -> N
     assert len(turns[True]) >= 8 and np.mean(turns[True]) > 1.3
 
 
-@pytest.mark.slow
 def test_vllm_is_sent_the_budget_first_and_each_turn_goes_on_from_it(training: Training) -> None:
     sent = sorted(training.run.server_prompts())
     expected = []
@@ -118,7 +116,6 @@ def test_vllm_is_sent_the_budget_first_and_each_turn_goes_on_from_it(training: T
     assert sorted(expected) == sent
 
 
-@pytest.mark.slow
 def test_the_tools_answers_are_right_and_are_not_counted(training: Training) -> None:
     answers = 0
     for row in training.rows:
@@ -133,7 +130,6 @@ def test_the_tools_answers_are_right_and_are_not_counted(training: Training) -> 
     assert answers > 10
 
 
-@pytest.mark.slow
 def test_rewards_are_around_the_trajectorys_budget(training: Training) -> None:
     """Recomputed from the tokens, and the same in verl's dump, which it writes after the update."""
     dumped = {row["uid"]: row["score"] for step in range(1, STEPS + 1) for row in training.run.dump("rollouts", step)}
