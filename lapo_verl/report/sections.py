@@ -128,6 +128,7 @@ def _table1(numbers: Numbers, folder: Path) -> Iterator[Table]:
 
 def _truncation(numbers: Numbers, folder: Path) -> Iterator[Table]:
     columns = ("truncated", "accuracy_truncated", "accuracy_others", "tokens_others")
+    columns += ("tokens_others_right", "tokens_others_wrong")
     rows = [
         [benchmark, name, *(_number(found[column]) for column in columns)]
         for benchmark, models in numbers.truncation.items()
@@ -137,7 +138,10 @@ def _truncation(numbers: Numbers, folder: Path) -> Iterator[Table]:
         yield Table(
             "Samples that were cut off at the response limit: their share and accuracy, and accuracy and tokens of the "
             "others; where much is cut off, a shorter mean may only mean fewer cut-off samples.",
-            ["benchmark", "model", "truncated, %", "accuracy of these, %", "accuracy of others, %", "tokens of others"],
+            [
+                *("benchmark", "model", "truncated, %", "accuracy of these, %", "accuracy of others, %"),
+                *("tokens of others", "of their right answers", "of their wrong answers"),
+            ],
             rows,
             numbers_from=2,
         )
@@ -235,7 +239,8 @@ def _lengths(numbers: Numbers, folder: Path) -> Iterator[Table | Picture]:
     for benchmark, models in numbers.lengths.items():
         columns = list(next(iter(models.values())))
         yield Table(
-            f"{benchmark}: response tokens over all samples: mean, percentiles and the longest.",
+            f"{benchmark}: response tokens over all samples: mean, mean of right and of wrong answers, percentiles and "
+            "the longest.",
             ["model", *columns],
             [[name, *(_number(found[column]) for column in columns)] for name, found in models.items()],
         )

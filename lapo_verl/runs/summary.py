@@ -71,12 +71,17 @@ def level_order(level: str) -> tuple[float, str]:
         return float("inf"), level
 
 
-def summarize_lengths(samples: Sequence[Sample]) -> dict[str, float]:
-    """Mean, percentiles and maximum of the response tokens, over all samples."""
+def summarize_lengths(samples: Sequence[Sample]) -> dict[str, float | None]:
+    """Mean response tokens of all samples, of the right and of the wrong ones; percentiles and maximum of all.
+
+    The mean of right or of wrong samples is None where there are none.
+    """
     tokens = [sample.tokens for sample in samples]
     percentiles = np.percentile(tokens, LENGTH_PERCENTILES).tolist()
     return {
         "mean": float(np.mean(tokens)),
+        "right": tokens_of(samples, True),
+        "wrong": tokens_of(samples, False),
         **{f"p{name}": value for name, value in zip(LENGTH_PERCENTILES, percentiles, strict=True)},
         "max": float(max(tokens)),
     }
@@ -84,6 +89,8 @@ def summarize_lengths(samples: Sequence[Sample]) -> dict[str, float]:
 
 def summarize_truncation(samples: Sequence[Sample]) -> dict[str, float | None] | None:
     """Of samples that were cut off: their share and accuracy in percent; of the others, accuracy and mean tokens.
+
+    The tokens of the others are also given for their right and their wrong answers apart.
 
     None where a sample does not say, or a whole value where it has no samples.
     """
@@ -96,6 +103,8 @@ def summarize_truncation(samples: Sequence[Sample]) -> dict[str, float | None] |
         "accuracy_truncated": 100 * float(np.mean([s.correct for s in cut])) if cut else None,
         "accuracy_others": 100 * float(np.mean([s.correct for s in whole])) if whole else None,
         "tokens_others": float(np.mean([s.tokens for s in whole])) if whole else None,
+        "tokens_others_right": tokens_of(whole, True),
+        "tokens_others_wrong": tokens_of(whole, False),
     }
 
 

@@ -72,12 +72,18 @@ def test_levels_and_keywords(numbers: Numbers) -> None:
 def test_lengths_and_truncation(numbers: Numbers) -> None:
     lengths = numbers.lengths["validation"]["d step 0"]
     assert lengths["mean"] == pytest.approx(2726 / 60)
+    right, wrong = lengths["right"], lengths["wrong"]
+    assert right is not None and wrong is not None
+    # 90 % of the 60 samples are right.
+    assert 54 * right + 6 * wrong == pytest.approx(2726)
     assert lengths["max"] == 216.0
     assert numbers.truncation["validation"]["d step 0"] == {
         "truncated": 0.0,
         "accuracy_truncated": None,
         "accuracy_others": pytest.approx(90.0),
         "tokens_others": pytest.approx(2726 / 60),
+        "tokens_others_right": lengths["right"],
+        "tokens_others_wrong": lengths["wrong"],
     }
 
 
