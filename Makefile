@@ -15,8 +15,8 @@ export HF_HUB_OFFLINE ?= 1
 demo: $(READY)
 	$(BIN)/lapo demo $(if $(FAST),--fast)
 
-# Two workers; real trainings share one.
-PYTEST := $(BIN)/pytest -n 2 --dist loadgroup
+# Two workers; those that start Ray share one (tests/conftest.py).
+PYTEST := $(BIN)/pytest -n 2
 
 test: lint types
 	$(PYTEST) tests

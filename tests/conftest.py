@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 from lapo_verl.cpu import WARM_PYTHON, warm_python
 
+WITH_RAY = ("tests/e2e/", "tests/integration/test_verify_ray.py")
 # An example that takes long on a busy machine is no fault.
 settings.register_profile("lapo", deadline=None)
 settings.load_profile("lapo")
+
+
+class Schedule(LoadScopeScheduling):  # type: ignore[misc]
+    """Tests that start Ray share a worker: trainings are shared, and two at once would share their temporary files."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "ray" if nodeid.startswith(WITH_RAY) else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Schedule:
+    return Schedule(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -127,8 +127,8 @@ def _table1(numbers: Numbers, folder: Path) -> Iterator[Table]:
 
 
 def _truncation(numbers: Numbers, folder: Path) -> Iterator[Table]:
-    columns = ("truncated", "accuracy_truncated", "accuracy_others", "tokens_others")
-    columns += ("tokens_others_right", "tokens_others_wrong")
+    others = ("accuracy_others", "tokens_others", "tokens_others_right", "tokens_others_wrong")
+    columns = ("truncated", "accuracy_truncated", *others)
     rows = [
         [benchmark, name, *(_number(found[column]) for column in columns)]
         for benchmark, models in numbers.truncation.items()

@@ -13,13 +13,6 @@ from lapo_verl.runs import verl_process
 from toy.warmup import prepare
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two workers share the tests, and trainings are shared by tests and must not run beside each other: one worker."""
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.xdist_group("ray"))
-
-
 @pytest.fixture(scope="session", autouse=True)
 def starts_are_warm(warm: str) -> None:
     """Trainings and evaluations start with verl imported, as those of ``lapo demo`` do."""

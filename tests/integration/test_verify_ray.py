@@ -14,9 +14,6 @@ import ray
 
 from lapo_verl.verify import verify
 
-# Beside no other Ray of this machine's.
-pytestmark = pytest.mark.xdist_group("ray")
-
 # Ray's processes cannot import a test's module by its name.
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
