@@ -16,8 +16,9 @@ ENVIRONMENT = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
     # vLLM takes `distributed_executor_backend: uni` on a CPU only with this; its engine has its own process anyway.
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-    # Ray gives an actor one OpenMP thread; training and generation take turns, so each may use every core.
-    "OMP_NUM_THREADS": str(os.cpu_count() or 1),
+    # Ray gives an actor one OpenMP thread. Training and generation take turns; the other half of the processors is for
+    # the agent loop, vLLM's server and the queue, which work beside the generation.
+    "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // 2)),
     # A waiting OpenMP thread sleeps. By default it spins, and with more processes than cores the spinning threads of
     # one take the processor from those of the other: generation took five times as long.
     "OMP_WAIT_POLICY": "PASSIVE",

@@ -20,8 +20,8 @@ from lapo_verl.runs.pace import Pace, in_words
 
 # Seconds that a stage may take before it is taken for stuck; on two cores it takes a quarter of it.
 STAGE_LIMIT = 3600
-# Of a stage of the toy, 32 problems x 8 rollouts a step, on two cores that do nothing else.
-USUAL_PACE = Pace(start=70, step=8, end=15)
+# Of a stage of the toy, 32 problems x 8 rollouts a step, on two processors that do nothing else.
+USUAL_PACE = Pace(start=45, step=18, end=20)
 
 
 @dataclass(frozen=True)
