@@ -18,7 +18,7 @@ def main() -> None:
     try:
         server.connect(address)
     except OSError as error:
-        sys.exit(f"The warm Python of {address} has ended ({error.strerror}).")
+        sys.exit(f"The warm Python of {address} cannot be reached: {error.strerror}.{last_words(address)}")
     job = {"arguments": arguments, "environment": dict(os.environ), "folder": os.getcwd(), "files": files}
     message = json.dumps(job).encode()
     socket.send_fds(server, [len(message).to_bytes(8, "big")], files)
@@ -26,13 +26,13 @@ def main() -> None:
     answers = server.makefile()
     started = answers.readline()
     if not started:
-        sys.exit(f"The warm Python of {address} has ended; what it printed says why.")
+        sys.exit(f"The warm Python of {address} has ended.{last_words(address)}")
     process = int(started)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda number, _: os.kill(process, number))
     ended = answers.readline()
     if not ended:
-        sys.exit(f"The warm Python of {address} has ended before the process {process} that it started.")
+        sys.exit(f"The warm Python of {address} has ended before its process {process}.{last_words(address)}")
     status = int(ended)
     if status < 0:
         with contextlib.suppress(OSError):  # SIGKILL has no handler to put back
@@ -50,6 +50,13 @@ def open_files() -> list[int]:
             os.fstat(number)
             found.append(number)
     return found
+
+
+def last_words(address: str) -> str:
+    """What the server printed last: why a module cannot be imported, for instance."""
+    with contextlib.suppress(OSError), open(os.path.join(os.path.dirname(address), "log"), errors="replace") as log:
+        return " It printed:\n" + "".join(log.readlines()[-20:])
+    return ""
 
 
 if __name__ == "__main__":

@@ -80,7 +80,8 @@ def _start(folder: Path, modules: Sequence[str]) -> subprocess.Popen[bytes]:
     command = folder / COMMAND
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -IS "{CLIENT}" "{folder / "socket"}" "$@"\n')
     command.chmod(0o700)
-    with socket.socket(socket.AF_UNIX) as listener:
+    # Not to this process's terminal: verl and vLLM warn of much when they are imported.
+    with socket.socket(socket.AF_UNIX) as listener, (folder / "log").open("w") as log:
         listener.bind(str(folder / "socket"))
         listener.listen(64)
         return subprocess.Popen(
@@ -88,6 +89,9 @@ def _start(folder: Path, modules: Sequence[str]) -> subprocess.Popen[bytes]:
             # vLLM's loggers are made when it is imported; to Ray's workers, verl says WARN.
             env={**ENVIRONMENT, "VLLM_LOGGING_LEVEL": "WARN", **os.environ, "VERL_PLATFORM": "cpu"},
             pass_fds=[listener.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
             start_new_session=True,
         )
 

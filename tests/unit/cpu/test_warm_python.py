@@ -127,6 +127,14 @@ def test_one_that_is_offered_already_is_taken(warm: str) -> None:
     assert os.environ[WARM_PYTHON] == warm
 
 
+def test_what_cannot_be_imported_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(WARM_PYTHON, raising=False)
+    with warm_python.offered(["no_such_module"]):
+        done = subprocess.run([os.environ[WARM_PYTHON], "-c", ""], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "No module named 'no_such_module'" in done.stderr
+
+
 def test_it_ends_with_its_owner(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(WARM_PYTHON, raising=False)
     code = """
