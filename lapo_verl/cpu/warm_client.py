@@ -9,36 +9,43 @@ import os
 import signal
 import socket
 import sys
+from typing import TextIO
 
 
 def main() -> None:
     address, *arguments = sys.argv[1:]
-    files = open_files()
-    server = socket.socket(socket.AF_UNIX)
     try:
-        server.connect(address)
-    except OSError as error:
-        sys.exit(f"The warm Python of {address} cannot be reached: {error.strerror}.{last_words(address)}")
-    job = {"arguments": arguments, "environment": dict(os.environ), "folder": os.getcwd(), "files": files}
-    message = json.dumps(job).encode()
-    socket.send_fds(server, [len(message).to_bytes(8, "big")], files)
-    server.sendall(message)
-    answers = server.makefile()
-    started = answers.readline()
-    if not started:
-        sys.exit(f"The warm Python of {address} has ended.{last_words(address)}")
-    process = int(started)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda number, _: os.kill(process, number))
-    ended = answers.readline()
-    if not ended:
-        sys.exit(f"The warm Python of {address} has ended before its process {process}.{last_words(address)}")
-    status = int(ended)
+        status = run(address, arguments)
+    except ConnectionError as error:
+        sys.exit(f"The warm Python of {address} has ended: {error}.{last_words(address)}")
     if status < 0:
         with contextlib.suppress(OSError):  # SIGKILL has no handler to put back
             signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
     sys.exit(status)
+
+
+def run(address: str, arguments: list[str]) -> int:
+    """The exit status of the process that runs them; negative for the signal that ended it."""
+    files = open_files()
+    server = socket.socket(socket.AF_UNIX)
+    server.connect(address)
+    job = {"arguments": arguments, "environment": dict(os.environ), "folder": os.getcwd(), "files": files}
+    message = json.dumps(job).encode()
+    socket.send_fds(server, [len(message).to_bytes(8, "big")], files)
+    server.sendall(message)
+    answers = server.makefile()
+    process = read_number(answers)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda number, _: os.kill(process, number))
+    return read_number(answers)
+
+
+def read_number(answers: TextIO) -> int:
+    answer = answers.readline()
+    if not answer:
+        raise ConnectionError("no answer")
+    return int(answer)
 
 
 def open_files() -> list[int]:
