@@ -39,22 +39,22 @@ class Settings:
 
     Attributes:
         discovery_steps: few enough to leave Internalization something to shorten.
-        train_problems: few enough for Discovery to visit each of them twice: a budget of the base model's own lengths
-            would hold Internalization up.
+        train_problems: few enough for each to be visited three times in Discovery: a budget of the base model's own
+            lengths would hold Internalization up.
         decay, sigma: tokens; what one check takes.
         heldout_per_level: held-out problems of each level, each answered four times.
     """
 
     discovery_steps: int = 6
-    internalization_steps: int = 15
+    internalization_steps: int = 12
     learning_rate: float = 2e-4
-    train_problems: int = 96
+    train_problems: int = 64
     train_batch_size: int = 32
     rollouts: int = 8
     response_limit: int = RESPONSE_LIMIT
     decay: float = 10
     sigma: float = 10
-    heldout_per_level: int = 20
+    heldout_per_level: int = 15
 
     @property
     def key(self) -> str:
@@ -62,7 +62,7 @@ class Settings:
         return settings_key(asdict(self))
 
 
-FAST = Settings(discovery_steps=4, internalization_steps=6, train_problems=64, heldout_per_level=10)
+FAST = Settings(discovery_steps=4, internalization_steps=6, train_problems=32, heldout_per_level=10)
 
 
 def main() -> None:
