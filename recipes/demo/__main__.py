@@ -39,14 +39,14 @@ class Settings:
 
     Attributes:
         discovery_steps: few enough to leave Internalization something to shorten.
-        train_problems: few enough for each to be visited three times in Discovery: a budget of the base model's own
-            lengths would hold Internalization up.
+        train_problems: few enough for each to be visited twice in Discovery, and often in Internalization: a budget of
+            the base model's own lengths would hold Internalization up.
         decay, sigma: tokens; what one check takes.
         heldout_per_level: held-out problems of each level, each answered four times.
     """
 
-    discovery_steps: int = 6
-    internalization_steps: int = 12
+    discovery_steps: int = 4
+    internalization_steps: int = 14
     learning_rate: float = 2e-4
     train_problems: int = 64
     train_batch_size: int = 32
@@ -62,7 +62,7 @@ class Settings:
         return settings_key(asdict(self))
 
 
-FAST = Settings(discovery_steps=4, internalization_steps=6, train_problems=32, heldout_per_level=10)
+FAST = Settings(discovery_steps=3, internalization_steps=7, train_problems=32, heldout_per_level=10)
 
 
 def main() -> None:
