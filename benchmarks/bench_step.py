@@ -24,6 +24,8 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from lapo_verl.cpu import warm_python
+
 HERE = Path(__file__).resolve().parent
 RECIPES = HERE.parent / "recipes"
 sys.path.insert(0, str(RECIPES))
@@ -52,7 +54,8 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="a model that knows the toy's tokens; the toy's base by default")
     parser.add_argument("--output", type=Path, default=Path("outputs/bench_step"))
     arguments = parser.parse_args()
-    metrics, processes = train(arguments.output.resolve(), arguments.steps, arguments.model)
+    with warm_python.offered():
+        metrics, processes = train(arguments.output.resolve(), arguments.steps, arguments.model)
     rows = [row for row in metrics if row["step"] > WARM_UP_STEPS]
     stock = [row["data"] for row in rows if row["step"] % 2 == 1]
     lapo = [row["data"] for row in rows if row["step"] % 2 == 0]
