@@ -25,9 +25,11 @@ print(sys.stdin.read(), file=sys.stderr)
 
 @pytest.fixture(scope="module")
 def warm() -> Iterator[str]:
-    with warm_python.offered(["colorsys"]):
-        yield os.environ[WARM_PYTHON]
-    assert WARM_PYTHON not in os.environ
+    with pytest.MonkeyPatch.context() as patched:
+        patched.delenv(WARM_PYTHON, raising=False)  # that of the other tests
+        with warm_python.offered(["colorsys"]):
+            yield os.environ[WARM_PYTHON]
+        assert WARM_PYTHON not in os.environ
 
 
 def both(warm: str, folder: Path, *arguments: str) -> list[subprocess.CompletedProcess[str]]:

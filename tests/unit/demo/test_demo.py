@@ -98,8 +98,8 @@ def test_the_short_demo_has_the_same_shape_and_results_of_its_own() -> None:
     )
     for settings in (full, fast):
         assert settings.response_limit == RESPONSE_LIMIT
-        # Discovery visits each problem twice: the first visit's budget is of the base model's own lengths.
-        assert settings.discovery_steps * settings.train_batch_size == 2 * settings.train_problems
+        # Discovery visits each problem twice or more: the first visit's budget is of the base model's own lengths.
+        assert settings.discovery_steps * settings.train_batch_size >= 2 * settings.train_problems
 
 
 def test_the_summary_has_its_keys(stages: tuple[Stage, Stage], tmp_path: Path, shown: Console) -> None:
