@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,8 @@ def main() -> None:
         "2 Internalization", folder / "internalization", settings.internalization_steps, settings.key
     )
     announce(discovery, internalization)
-    with warm_python.offered():
+    trained = discovery.is_done and internalization.is_done
+    with nullcontext() if trained else warm_python.offered():
         run(settings, output, discovery, internalization, retrain=arguments.retrain)
     report(output, settings, discovery, internalization)
 
