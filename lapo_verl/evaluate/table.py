@@ -15,17 +15,21 @@ MEASURES = ("pass@1", "tokens", "tokens_right", "tokens_wrong", "truncated")
 
 
 def results_table(results: Sequence[Result]) -> Table:
-    """A row a benchmark, condition and checkpoint; tokens are compared with the first checkpoint's."""
+    """A row a benchmark, condition and checkpoint; with several, tokens are compared with the first checkpoint's."""
     cuts = list(results[0].summary.get("cut", {}))
-    caption = "tokens: mean of the responses, and of right and of wrong ones; change: of the tokens"
-    cut = "; cut: Pass@1 where a longer response counts as wrong" if cuts else ""
-    table = Table(title="Evaluation", caption=caption + cut)
-    for heading in ("benchmark", "condition", "checkpoint"):
-        table.add_column(heading)
-    numbers = ("problems", "n", "Pass@1", "tokens", "right / wrong", "change", "truncated")
+    rows = [*results, *averages(results)]
+    compares = len({row.checkpoint for row in rows}) > 1
+    caption = ["tokens: mean of the responses, and of right and of wrong ones"]
+    caption += ["change: of the tokens"] if compares else []
+    caption += ["cut: Pass@1 where a longer response counts as wrong"] if cuts else []
+    table = Table(title="Evaluation", caption="; ".join(caption))
+    # Names may take several lines, and a condition may not: its number says which one it is.
+    table.add_column("benchmark", overflow="fold")
+    table.add_column("condition", no_wrap=True)
+    table.add_column("checkpoint", overflow="fold")
+    numbers = ["problems", "n", "Pass@1", "tokens", "right / wrong", *(["change"] if compares else []), "truncated"]
     for heading in (*numbers, *(f"cut {limit}" for limit in cuts)):
         table.add_column(heading, justify="right", no_wrap=True)
-    rows = [*results, *averages(results)]
     conditions = list(dict.fromkeys(row.condition for row in rows))
     benchmarks = list(dict.fromkeys(row.benchmark for row in rows))
     for condition, benchmark in itertools.product(conditions, benchmarks):
@@ -42,11 +46,12 @@ def results_table(results: Sequence[Result]) -> Table:
                 f"{row.summary['pass@1']:.1f} %",
                 f"{tokens:.1f}",
                 right_and_wrong(row.summary),
-                "" if row is together[0] else f"{change:+.1%}",
+                *(["" if row is together[0] else f"{change:+.1%}"] if compares else []),
                 f"{row.summary['truncated']:.1f} %",
                 *(f"{row.summary['cut'][limit]:.1f} %" for limit in cuts),
             )
-        table.add_section()
+        if compares:
+            table.add_section()
     return table
 
 

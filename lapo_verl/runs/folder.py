@@ -129,7 +129,9 @@ def read_run(name: str, path: Path, left_out: list[str], progress: Callable[[int
 
 
 def labels(runs: Sequence[Run]) -> dict[str, Checkpoint]:
-    """{name to show: checkpoint} of all that the tables show; a run's only checkpoint goes by the run's name.
+    """{name to show: checkpoint} of all that the tables show.
+
+    A run's only checkpoint has the run's name; in an evaluation alone that the user gave no name, it has its own.
 
     Raises:
         RunError: two of one name.
@@ -137,9 +139,11 @@ def labels(runs: Sequence[Run]) -> dict[str, Checkpoint]:
     named: dict[str, Checkpoint] = {}
     for run in runs:
         for checkpoint in run.shown:
-            alone = len(run.shown) == 1
-            evaluated_alone = len(runs) == 1 and checkpoint.step is None
-            label = run.name if alone else checkpoint.title if evaluated_alone else f"{run.name} {checkpoint.title}"
+            alone, named_by_user = len(run.shown) == 1, run.name != _name_of(run.path)
+            if len(runs) == 1 and checkpoint.step is None and not (alone and named_by_user):
+                label = checkpoint.title
+            else:
+                label = run.name if alone else f"{run.name} {checkpoint.title}"
             if label in named:
                 raise RunError(f"two models are called {label!r}, of {named[label].dump} and of {checkpoint.dump}")
             named[label] = checkpoint
@@ -168,7 +172,12 @@ def _split(argument: str) -> tuple[str, Path]:
     if equals and name and "/" not in name and not Path(argument).exists():
         return name, Path(path)
     path_alone = Path(argument)
-    return (path_alone.stem if path_alone.suffix == ".jsonl" else path_alone.resolve().name), path_alone
+    return _name_of(path_alone), path_alone
+
+
+def _name_of(path: Path) -> str:
+    """What a run is called that the user gives no name."""
+    return path.stem if path.suffix == ".jsonl" else path.resolve().name
 
 
 def _logs_of(path: Path) -> list[Path]:

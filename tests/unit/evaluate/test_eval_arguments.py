@@ -156,6 +156,18 @@ def test_each_model_is_asked_in_the_words_of_its_training() -> None:
     assert conditions_of(noted, told)[1].prefill == " 20!", "its own, whatever the others are told"
 
 
+def test_the_table_of_one_model_under_budgets_fits_120_columns() -> None:
+    summary = dict.fromkeys(MEASURES, 100.0) | {"tokens": 12345.6, "cut": {"1024": 100.0, "2048": 100.0}}
+    console = Console(record=True, width=120)
+    names = [f"budget={n}" for n in (512, 1024, 20480)]
+    console.print(
+        results_table([Result("internalization", "olympiadbench", name, 1000, 32, summary) for name in names])
+    )
+    text = console.export_text()
+    assert all(f" {name} " in text for name in names) and "…" not in text
+    assert "change" not in text
+
+
 def test_the_table_shows_right_and_wrong_lengths_and_cuts() -> None:
     summary = dict.fromkeys(MEASURES, 50.0) | {"tokens_right": 30.0, "tokens_wrong": None, "cut": {"64": 12.5}}
     console = Console(record=True, width=180)
