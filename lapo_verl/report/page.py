@@ -57,6 +57,11 @@ class Picture:
         return int.from_bytes(self.file.read_bytes()[16:20], "big") * 118 // 150  # the PNG header's width
 
     @property
+    def min_width(self) -> int:
+        """Of a narrow page, which scrolls it: text of 9 points has 10 CSS pixels here, and smaller text is in none."""
+        return self.width * 2 // 3
+
+    @property
     def data_uri(self) -> str:
         return f"data:image/png;base64,{base64.b64encode(self.file.read_bytes()).decode()}"
 

@@ -28,7 +28,11 @@ COLOURS = ("#7f7f7f", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#5
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 HATCHES = ("", "//", "..", "xx", "\\\\", "--", "++")
 NAME_LENGTH = 32
+# Inches: of a picture, of one with two panels side by side, and of a panel among several in a row.
+WIDTH, WIDTH_OF_TWO, WIDTH_OF_PANEL = 7, 9.1, 3
 PANELS_A_ROW = 3
+# Points, of what is smaller than the rest: page.py keeps it readable on a narrow page.
+SMALL = 9
 
 # Names come from folders and data: a $ in them is no formula.
 plt.rcParams["text.parse_math"] = False
@@ -53,7 +57,7 @@ def draw_lengths(
     models: Mapping[str, Sequence[Sample]], path: Path, title: str = "Response lengths, no guidance"
 ) -> None:
     """Distribution of response lengths, correct and wrong rollouts together; one row a model, on one scale."""
-    figure, rows = plt.subplots(len(models), 1, figsize=(7, 1.7 * len(models) + 0.8), sharex=True, squeeze=False)
+    figure, rows = plt.subplots(len(models), 1, figsize=(WIDTH, 1.7 * len(models) + 0.8), sharex=True, squeeze=False)
     longest = max(sample.tokens for samples in models.values() for sample in samples) or 1
     # Whole numbers of tokens a bar: otherwise some bars hold one length more than their neighbours.
     width = max(1, longest // LENGTH_BARS)
@@ -80,7 +84,7 @@ def draw_levels(models: Mapping[str, Mapping[str, Any]], path: Path, title: str 
     levels = max((list(summary["by_level"]) for summary in models.values()), key=len)
     levels += [level for summary in models.values() for level in summary["by_level"] if level not in levels]
     levels = list(dict.fromkeys(levels))
-    figure, axes = plt.subplots(figsize=(7, 4))
+    figure, axes = plt.subplots(figsize=(WIDTH, 4))
     # Lines on top of one another stay visible: each is thinner, and its mark smaller, than the one below.
     for position, (name, summary) in enumerate(models.items()):
         places = [levels.index(level) for level in summary["by_level"]]
@@ -107,7 +111,7 @@ def draw_training(
         consecutive: each stage's steps follow those of the one before; else all begin at the same place.
         styles: {name: position of its colour}; without it, in their order.
     """
-    figure, (upper, lower) = plt.subplots(2, 1, figsize=(7, 6), sharex=True)
+    figure, (upper, lower) = plt.subplots(2, 1, figsize=(WIDTH, 6), sharex=True)
     lengths = [max((step for step, m in steps.items() if "lapo/accuracy" in m), default=0) for steps in stages.values()]
     offsets = [0, *accumulate(lengths)] if consecutive else [0] * len(stages)
     for position, (offset, (name, steps)) in enumerate(zip(offsets, stages.items(), strict=False), start=1):
@@ -140,7 +144,7 @@ def draw_validation(
         styles: {run: position of its colour and mark}.
     """
     columns = len(benchmarks)
-    figure, grid = plt.subplots(2, columns, figsize=(max(7, 4 * columns), 6), sharex="col", squeeze=False)
+    figure, grid = plt.subplots(2, columns, figsize=(_width(columns), 6), sharex="col", squeeze=False)
     for (upper, lower), benchmark in zip(grid.T, benchmarks, strict=True):
         for name, steps in ((run, parts[benchmark]) for run, parts in runs.items() if benchmark in parts):
             for axes, which in ((upper, 0), (lower, 1)):
@@ -167,7 +171,7 @@ def draw_pareto(panels: Mapping[str, Mapping[str, Trail]], path: Path) -> None:
     """
     columns = min(PANELS_A_ROW, len(panels))
     rows = -(-len(panels) // columns)
-    figure, grid = plt.subplots(rows, columns, figsize=(max(7, 4.6 * columns), 4.4 * rows), squeeze=False)
+    figure, grid = plt.subplots(rows, columns, figsize=(_width(columns), 4 * rows), squeeze=False)
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
     for axes, (title, trails) in zip(grid.flat, panels.items(), strict=False):
@@ -196,7 +200,7 @@ def draw_pareto(panels: Mapping[str, Mapping[str, Trail]], path: Path) -> None:
                         (x.value, y.value),
                         xytext=(6, 6),
                         textcoords="offset points",
-                        fontsize=8,
+                        fontsize=SMALL,
                         color=_colour(trail.style),
                     )
         axes.set(xlabel="mean response tokens", ylabel="Pass@1, %", title=_name(title))
@@ -205,19 +209,30 @@ def draw_pareto(panels: Mapping[str, Mapping[str, Trail]], path: Path) -> None:
 
 
 def draw_following(models: Mapping[str, Sequence[Followed]], path: Path, title: str) -> None:
-    """Tokens used against tokens asked for, and accuracy against tokens used, with the model's own planning as a star.
+    """Tokens used against tokens asked for, and accuracy against tokens used, each point with its budget.
+
+    The model's own planning is a star.
 
     Args:
         models: {name: one entry a budget, ``asked`` None for its own planning}.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH_OF_TWO, 4.4))
     for position, (name, budgets) in enumerate(models.items()):
         asked = [each for each in budgets if each.asked is not None]
         line = _line(position, name)
         left.plot([each.asked for each in asked], [each.tokens for each in asked], **line)
         right.plot([each.tokens for each in asked], [each.pass_at_1 for each in asked], **line)
         for each in budgets:
-            if each.asked is None:
+            if each.asked is not None:
+                right.annotate(
+                    f"{each.asked:.0f}",
+                    (each.tokens, each.pass_at_1),
+                    xytext=(6, 6),
+                    textcoords="offset points",
+                    fontsize=SMALL,
+                    color=_colour(position),
+                )
+            else:
                 star = {"marker": "*", "markersize": 14, "linestyle": "", "color": _colour(position)}
                 right.plot([each.tokens], [each.pass_at_1], **star, label=_name(f"{name}, itself"))
     edge = 1.05 * max(each.asked or 0 for budgets in models.values() for each in budgets)
@@ -238,7 +253,7 @@ def draw_keywords(models: Mapping[str, Mapping[str, Mapping[str, float]]], path:
         models: {name: result of ``summary.summarize_keywords``}.
     """
     groups = list(next(iter(models.values())))
-    figure, panels = plt.subplots(1, 2, figsize=(11, 4.2))
+    figure, panels = plt.subplots(1, 2, figsize=(WIDTH_OF_TWO, 4.2))
     width = 0.8 / len(models)
     for axes, unit, what in zip(
         panels, ("per_response", "per_1000_tokens"), ("per response", "per 1,000 tokens"), strict=True
@@ -256,7 +271,7 @@ def draw_keywords(models: Mapping[str, Mapping[str, Mapping[str, float]]], path:
         axes.set_xticks(
             range(len(groups)), [group.replace(" and ", "\nand ").replace(" ", "\n", 1) for group in groups]
         )
-        axes.tick_params(axis="x", labelsize=8)
+        axes.tick_params(axis="x", labelsize=SMALL)
         axes.set(ylabel=f"keywords {what}", title=what.capitalize())
     figure.suptitle(title)
     _save(figure, path, _legend_below(figure))
@@ -275,7 +290,8 @@ def draw_adherence(
         visits: {run: [(budget shown, mean length of the correct rollouts)]}, from the store; may be empty.
         styles: {run: position of its colour and mark}.
     """
-    figure, panels = plt.subplots(1, 2 if visits else 1, figsize=(11 if visits else 7, 4.4), squeeze=False)
+    columns, width = (2, WIDTH_OF_TWO) if visits else (1, WIDTH)
+    figure, panels = plt.subplots(1, columns, figsize=(width, 4.4), squeeze=False)
     left = panels[0, 0]
     for name, steps in over_steps.items():
         left.plot(list(steps), [values["tokens"] for values in steps.values()], **_line(styles[name], name))
@@ -316,9 +332,7 @@ def draw_budgets(problems: Mapping[str, Sequence[Record]], runs: Sequence[str], 
     begins = _run_begins(runs, [record for records in problems.values() for record in records])
     columns = min(PANELS_A_ROW, len(problems))
     rows = -(-len(problems) // columns)
-    figure, grid = plt.subplots(
-        rows, columns, figsize=(max(7, 4 * columns), 2.6 * rows + 0.8), sharex=True, squeeze=False
-    )
+    figure, grid = plt.subplots(rows, columns, figsize=(_width(columns), 2.4 * rows + 0.8), sharex=True, squeeze=False)
     for axes in grid.flat[len(problems) :]:
         axes.set_visible(False)
     for axes, (problem, records) in zip(grid.flat, problems.items(), strict=False):
@@ -332,16 +346,21 @@ def draw_budgets(problems: Mapping[str, Sequence[Record]], runs: Sequence[str], 
         for run, begin in begins.items():
             if begin:
                 axes.axvline(begin + 0.5, color="black", linestyle=":", linewidth=1, label=f"{run} begins")
-        axes.set_title(_name(problem), fontsize=9)
+        axes.set_title(_name(problem), fontsize=SMALL)
         axes.set_ylim(bottom=0)
         _whole_steps(axes)
     for axes in grid[:, 0]:
         axes.set_ylabel("tokens")
     for position in range(max(0, len(problems) - columns), len(problems)):
-        grid.flat[position].set_xlabel("training step, one run after the other" if len(begins) > 1 else "training step")
+        grid.flat[position].set_xlabel("training step")
         grid.flat[position].tick_params(labelbottom=True)
     figure.suptitle(title)
     _save(figure, path, _legend_below(figure))
+
+
+def _width(columns: int) -> float:
+    """Inches of a picture with so many panels in a row."""
+    return max(WIDTH, WIDTH_OF_PANEL * columns)
 
 
 def _colour(position: int) -> str:
@@ -397,9 +416,9 @@ def _legend_below(figure: Figure) -> float:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     width, height = figure.get_size_inches()
-    columns = max(1, min(len(handles), int(width / (0.6 + 0.075 * max(map(len, handles))))))
-    figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=columns, fontsize=8)
-    return float((0.15 + 0.18 * -(-len(handles) // columns)) / height)
+    columns = max(1, min(len(handles), int(width / (0.6 + 0.085 * max(map(len, handles))))))
+    figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=columns, fontsize=SMALL)
+    return float((0.15 + 0.2 * -(-len(handles) // columns)) / height)
 
 
 def _whole_steps(axes: Axes) -> None:

@@ -72,7 +72,8 @@ def make_sections(numbers: Numbers, folder: Path, progress: Callable[[str], obje
 def table1(numbers: Numbers, brief: bool = False) -> Table:
     """Table 1, with changes where there is a base; ``brief`` is for a terminal of 80 columns."""
     header = ["benchmark", "model", "Pass@1, %", "tokens", "right / wrong"]
-    if numbers.base is not None:
+    compares = numbers.base is not None and len(numbers.models) > 1
+    if compares:
         header += ["change in tokens, %", "change in Pass@1, points"]
     header += ["truncated, %", "problems / samples"]
     rows = []
@@ -80,7 +81,7 @@ def table1(numbers: Numbers, brief: bool = False) -> Table:
         for name, measured in models.items():
             lengths = right_and_wrong({"tokens_right": measured.tokens_right, "tokens_wrong": measured.tokens_wrong})
             row = [benchmark, name, _estimate(measured.pass_at_1), _estimate(measured.tokens), lengths]
-            if numbers.base is not None:
+            if compares:
                 change = changes.get(name)
                 none = "base" if name == numbers.base else "-"
                 row += [
@@ -94,7 +95,7 @@ def table1(numbers: Numbers, brief: bool = False) -> Table:
             [cell.partition(" (")[0] if column > 1 else cell for column, cell in enumerate(row[:kept])] for row in rows
         ]
         return Table("Means over problems; the report has their intervals.", header[:kept], rows, numbers_from=2)
-    against = f", and the change against {numbers.base} on the problems that both answered" if numbers.base else ""
+    against = f", and the change against {numbers.base} on the problems that both answered" if compares else ""
     caption = (
         "Pass@1 (mean over problems of the share of correct samples) and mean response tokens of each model, with 95 %"
         f" bootstrap intervals over problems{against}; right / wrong: mean tokens of right and of wrong answers."
@@ -173,28 +174,30 @@ def _pareto(numbers: Numbers, folder: Path) -> Iterator[Picture]:
 
 def _following(numbers: Numbers, folder: Path) -> Iterator[Table | Picture]:
     for benchmark, models in numbers.following.items():
-        rows = [[name, "all", *each.cells()] for name, budgets in models.items() for each in budgets]
-        rows += [
-            [name, level, *of_level.cells()]
-            for name, budgets in models.items()
-            for each in budgets
-            for level, of_level in each.by_level.items()
-        ]
         yield Table(
-            f"{benchmark}: tokens asked for and used, in the words of the training; itself: the model planned alone. "
-            "Error: mean distance of a response's length from the budget; within 10 %: share of the responses. Right / "
-            "wrong: mean tokens of right and of wrong answers.",
-            ["model", "level", *CELLS],
-            rows,
-            numbers_from=2,
+            f"{benchmark}: tokens asked for, in the words of the training, and tokens used; itself: the model planned "
+            "alone. Error: mean distance of a response's length from the budget; within 10 %: share of the responses. "
+            "Right / wrong: mean tokens of right and of wrong answers.",
+            ["model", *CELLS],
+            [[name, *each.cells()] for name, budgets in models.items() for each in budgets],
         )
         path = folder / f"following_{_slug(benchmark, list(numbers.following))}.png"
         pictures.draw_following(models, path, f"Budgets asked for: {benchmark}")
         yield Picture(
             path,
             f"{benchmark}: left, mean response tokens against the budget asked for (dashed: as asked); right, Pass@1 "
-            "against the tokens used, with the model's own planning as a star.",
+            "against the tokens used; a number is the budget, a star the model's own planning.",
         )
+        by_level = [
+            [name, level, *of_level.cells()]
+            for name, budgets in models.items()
+            for each in budgets
+            for level, of_level in each.by_level.items()
+        ]
+        if by_level:
+            yield Table(
+                f"{benchmark}: the same by difficulty level.", ["model", "level", *CELLS], by_level, numbers_from=2
+            )
 
 
 def _cut(numbers: Numbers, folder: Path) -> Iterator[Table]:

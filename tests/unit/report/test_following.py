@@ -62,22 +62,29 @@ def test_what_became_of_a_budget() -> None:
 
 def test_the_report_has_a_section_and_a_picture_and_keeps_budgets_out_of_the_others(tmp_path: Path) -> None:
     numbers, text = report(tmp_path, ROWS)
-    budgets = numbers["following"]["math"]["eval"]
+    budgets = numbers["following"]["math"]["mine"]
     assert [each["asked"] for each in budgets] == [40.0, 80.0, None]
     assert [each["tokens"] for each in budgets] == [52.0, 74.0, 70.0]
     assert [each["error"] for each in budgets] == [12.0, 14.0, None]
     assert [each["near"] for each in budgets] == [50.0, 50.0, None]
-    assert "| eval | all | 40 | 52.0 | 52 / - | 100.0 | 12.0 | 30.0 | 50.0 |" in text
-    assert "| eval | 2 | 80 | 88.0 | - / 88 | 0.0 | 8.0 | 10.0 | 100.0 |" in text
+    assert "| mine | 40 | 52.0 | 52 / - | 100.0 | 12.0 | 30.0 | 50.0 |" in text
+    assert "| mine | 2 | 80 | 88.0 | - / 88 | 0.0 | 8.0 | 10.0 | 100.0 |" in text
     assert (tmp_path / "out" / "following_math.png").stat().st_size > 10_000
-    assert numbers["table1"]["math"]["eval"]["samples"] == 2
-    assert numbers["table1"]["math"]["eval"]["tokens_right"] == 50.0
+    assert numbers["table1"]["math"]["mine"]["samples"] == 2
+    assert numbers["table1"]["math"]["mine"]["tokens_right"] == 50.0
     assert "budget=" not in text
+    assert "change in tokens" not in text, "one model is compared with nothing"
+
+
+def test_a_model_has_the_name_that_the_user_gives_the_run(tmp_path: Path) -> None:
+    (tmp_path / "samples.jsonl").write_text("".join(json.dumps(each) + "\n" for each in ROWS))
+    done = CliRunner().invoke(app, ["report", f"ours={tmp_path}", "-o", str(tmp_path / "out"), "--json"])
+    assert json.loads(done.stdout)["models"] == ["ours"]
 
 
 def test_budgets_alone_are_reported_too(tmp_path: Path) -> None:
     numbers, text = report(tmp_path, [each for each in ROWS if each["budget"] is not None])
-    assert [each["asked"] for each in numbers["following"]["math"]["eval"]] == [40.0, 80.0]
+    assert [each["asked"] for each in numbers["following"]["math"]["mine"]] == [40.0, 80.0]
     assert "Budgets asked for" in text
 
 
@@ -85,7 +92,7 @@ def test_a_cut_counts_longer_responses_as_wrong(tmp_path: Path) -> None:
     samples = [Sample("p1", None, True, 64), Sample("p1", None, True, 65), Sample("p2", None, False, 3)]
     assert [accuracy_when_cut(samples, limit) for limit in (63, 64, 65)] == [0.0, 25.0, 50.0]
     numbers, text = report(tmp_path, ROWS, "--cut", "49,50")
-    assert numbers["cut"] == {"math": {"eval": {"49": 0.0, "50": 50.0}}}
-    assert "| math | eval | 0.0 | 50.0 |" in text
+    assert numbers["cut"] == {"math": {"mine": {"49": 0.0, "50": 50.0}}}
+    assert "| math | mine | 0.0 | 50.0 |" in text
     bad = CliRunner().invoke(app, ["report", str(tmp_path / "eval"), "-o", str(tmp_path / "x"), "--cut", "0"])
     assert bad.exit_code == 1 and "--cut 0: each must be at least 1 token" in bad.output

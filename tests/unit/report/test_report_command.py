@@ -32,12 +32,15 @@ class Page(HTMLParser):
         self.tags: list[str] = []
         self.fetched: list[str] = []
         self.handlers: list[str] = []
+        self.pictures: list[dict[str, str]] = []
         self.text = ""
         self.feed(html)
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
+        if tag == "img":
+            self.pictures.append({name: value or "" for name, value in attrs})
         for name, value in attrs:
             if name in ("src", "href", "srcset", "data", "action", "poster", "background"):
                 self.fetched.append(value or "")
@@ -94,6 +97,16 @@ def test_all_of_it_is_there(report: Path) -> None:
     assert numbers["table1"]["validation"]["d step 12"]["change"]["tokens_percent"]["value"] == pytest.approx(
         100 * (1702 / 2726 - 1)
     )
+
+
+def test_pictures_can_be_read_on_a_phone_and_on_a_dark_page(report: Path) -> None:
+    html = (report / "report.html").read_text()
+    for picture in check_page(html).pictures:
+        width, least = int(picture["width"]), int(picture["style"].removeprefix("min-width: ").removesuffix("px"))
+        assert least == width * 2 // 3 and picture["alt"]
+        assert least <= 720, "an upright tablet shows the whole picture"
+    dark = html.partition("figure img { filter: invert(1)")[0].rpartition("@media")[2]
+    assert "prefers-color-scheme: dark" in dark
 
 
 def test_examples_show_the_models_side_by_side(report: Path) -> None:
