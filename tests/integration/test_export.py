@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from lapo_verl.runs.prompt_note import PromptNote
 from lapo_verl.runs.training_note import KEYS, TrainingNote
 from lapo_verl.store import GroupRecord, LengthStore
 
+SERVING = Path(__file__).resolve().parents[2] / "docs" / "serving.md"
 ASK = [{"role": "user", "content": "What is 3 + 4?"}]
 EXACT = "lapo.guidance.form=exact"
 
@@ -86,6 +88,23 @@ def test_the_exported_model_is_the_checkpoints(tiny: Any, tmp_path: Path) -> Non
     assert "chat_template" not in json.loads((out / "tokenizer_config.json").read_text())
     assert GenerationConfig.from_pretrained(out).eos_token_id is not None
     assert not list(tmp_path.glob(".out*"))
+
+
+def test_the_pages_lines_for_transformers_run_as_they_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(QWEN3.save(tmp_path / "model"), "-o", tmp_path / "my-model", EXACT)[0] == 0
+    blocks = re.findall(r"```python\n(.*?)```", SERVING.read_text(encoding="utf-8"), flags=re.DOTALL)
+    (lines,) = (block for block in blocks if "from transformers import" in block)
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
+    made: dict[str, Any] = {}
+    exec(compile(lines, str(SERVING), "exec"), made)
+    ids, guided = made["inputs"]["input_ids"][0].tolist(), prompt(tmp_path / "my-model", token_budget=512)
+    assert ids == made["tokenizer"].encode(guided, add_special_tokens=False)
+    before, sentence, answer = capsys.readouterr().out.partition("I will answer the question with 512 tokens.")
+    assert before.endswith("<think>\n") and sentence
+    assert len(answer) > 100  # random weights end nothing
 
 
 def test_a_runs_newest_checkpoint_with_its_own_sentence_and_prompt(tmp_path: Path) -> None:
