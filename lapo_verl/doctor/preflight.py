@@ -454,7 +454,8 @@ def check_starting_point(run: Run) -> list[Finding]:
             f"{init_from} is of step {start.step}: name the one that it began with, lapo.init_from={init_from}/"
             f"global_step_{began}, or start in another trainer.default_local_dir"
         )
-    text = f"{init_from}: stage 2 starts from step {start.step}, store {start.store}, weights {model.path}"
+    name = run.settings.objective.name
+    text = f"{init_from}: {name} starts from step {start.step}, store {start.store}, weights {model.path}"
     return [Finding("remark", text)]
 
 
@@ -477,8 +478,8 @@ def check_store(run: Run) -> list[Finding]:
     source, key = run.store_source
     if not source.exists():
         raise PreflightError(
-            f"stage 2 starts from the length store of stage 1, and {source} ({key}) does not exist; set lapo.init_from "
-            "to the folder of the Discovery run"
+            f"{objective.name} starts from the length store of an earlier run (stage 2 from stage 1's), and {source} "
+            f"({key}) does not exist; set lapo.init_from to the folder of that run"
         )
     problems = run.problems
     if not problems:  # the data files are not local

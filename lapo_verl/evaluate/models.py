@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lapo_verl.evaluate.settings import EvalError, check_name
 from lapo_verl.hub import is_hub_name, why_out_of_reach
-from lapo_verl.runs.checkpoints import WEIGHTS, checkpoints_of, model_in, why_no_model
+from lapo_verl.runs.checkpoints import SHARDS, WEIGHTS, checkpoints_of, model_in, why_no_model
 from lapo_verl.runs.notes import NoteError
 from lapo_verl.runs.prompt_note import PromptNote, read_prompt_note
 from lapo_verl.runs.training_note import TrainingNote, read_training_note
@@ -88,7 +88,7 @@ def _notes(weights: Path) -> tuple[PromptNote | None, TrainingNote | None]:
 
 def _what_is_missing(folder: Path) -> str:
     checkpoints = checkpoints_of(folder)
-    if checkpoints or list(folder.rglob("model_world_size_*_rank_*.pt")):
+    if checkpoints or list(folder.rglob(SHARDS)):
         return why_no_model((*checkpoints, folder)[0])
     return f"{folder} is not a Hugging Face model: it needs config.json and weights ({' or '.join(WEIGHTS)})"
 

@@ -47,8 +47,12 @@ def lineage_of(weights: Path) -> Lineage:
 
 def _base_model(note: TrainingNote | None) -> str | None:
     """The name that the first of the trainings began with: stage 2 begins with a checkpoint of stage 1."""
+    seen: set[Path] = set()
     while note is not None:
         model = Path(note.model).expanduser()
+        if model in seen:  # a copy of a checkpoint may name itself
+            return None
+        seen.add(model)
         if not model.exists():
             return note.model if is_hub_name(note.model) else None
         note = read_training_note(model)

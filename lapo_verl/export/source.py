@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lapo_verl.export.errors import ExportError
-from lapo_verl.runs.checkpoints import LORA_NOTE, checkpoints_of, model_in, why_no_model
+from lapo_verl.runs.checkpoints import LORA_NOTE, SHARDS, checkpoints_of, model_in, why_no_model
 
 _NUMBERED = re.compile(r"(.*)-\d{5}-of-(\d{5})(\.\w+)")
 
@@ -70,7 +70,7 @@ def _source_in(folder: Path) -> Source | None:
     if weights is not None:
         return Source(weights)
     actors = [folder / "actor", folder, *([folder.parent] if folder.name == "huggingface" else [])]
-    shards = next((actor for actor in actors if any(actor.glob("model_world_size_*_rank_*.pt"))), None)
+    shards = next((actor for actor in actors if any(actor.glob(SHARDS))), None)
     return None if shards is None else Source(shards / "huggingface", shards, (shards / LORA_NOTE).is_file())
 
 

@@ -11,6 +11,10 @@ SNAPSHOT = "lapo_store.sqlite"
 WEIGHTS = (".safetensors", ".bin")
 # verl writes it beside the shards of a training with LoRA.
 LORA_NOTE = "lora_train_meta.json"
+# The weights of a training with FSDP, a file for each rank.
+SHARDS = "model_world_size_*_rank_*.pt"
+# Megatron's list of what a checkpoint contains.
+_MEGATRON_NOTE = "ckpt_contents.json"
 # Where verl puts a Hugging Face model into a checkpoint: with FSDP, and with Megatron.
 _PLACES = ("huggingface", "model/huggingface")
 _STEP = re.compile(r"global_step_(\d+)")
@@ -50,8 +54,9 @@ def why_no_model(checkpoint: Path) -> str:
             f"{checkpoint} was trained with LoRA, and verl saves its weights under names that no library reads. Make a "
             f"model of it (lapo export {checkpoint} -o MODEL) and name that folder"
         )
+    backend, place = ("megatron", _PLACES[1]) if (actor / _MEGATRON_NOTE).is_file() else ("fsdp", _PLACES[0])
     return (
         f"{checkpoint} has no Hugging Face weights. Train with actor_rollout_ref.actor.checkpoint.save_contents="
-        "'[model,optimizer,extra,hf_model]', or convert it: python -m verl.model_merger merge --backend fsdp "
-        f"--local_dir {actor} --target_dir {actor / 'huggingface'}"
+        f"'[model,optimizer,extra,hf_model]', or convert it: python -m verl.model_merger merge --backend {backend} "
+        f"--local_dir {actor} --target_dir {actor / place}"
     )

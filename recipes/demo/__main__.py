@@ -13,7 +13,7 @@ import shutil
 import sys
 from collections import Counter
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ console = Console()
 
 @dataclass(frozen=True)
 class Settings:
-    """What the demo's result follows from, beside the base model; chosen on the validation split (README.md).
+    """What the demo's result follows from; chosen on the validation split (README.md).
 
     Attributes:
         discovery_steps: few enough to leave Internalization something to shorten.
@@ -44,6 +44,7 @@ class Settings:
             the base model's own lengths would hold Internalization up.
         decay, sigma: tokens; what one check takes.
         heldout_per_level: held-out problems of each level, each answered four times.
+        retrain: whether the base model is trained here, and not the one that is shipped.
     """
 
     discovery_steps: int = 4
@@ -56,6 +57,7 @@ class Settings:
     decay: float = 10
     sigma: float = 10
     heldout_per_level: int = 15
+    retrain: bool = False
 
     @property
     def key(self) -> str:
@@ -70,7 +72,7 @@ def main() -> None:
     """The command line."""
     arguments = _arguments()
     verl_process.exit_on_sigterm()
-    settings = FAST if arguments.fast else Settings()
+    settings = replace(FAST if arguments.fast else Settings(), retrain=arguments.retrain)
     output = Path(arguments.output)
     folder = output / "fast" if arguments.fast else output
     discovery = Stage("1 Discovery", folder / "discovery", settings.discovery_steps, settings.key)
@@ -80,16 +82,16 @@ def main() -> None:
     announce(discovery, internalization)
     trained = discovery.is_done and internalization.is_done
     with nullcontext() if trained else warm_python.offered():
-        run(settings, output, discovery, internalization, retrain=arguments.retrain)
+        run(settings, output, discovery, internalization)
     report(output, settings, discovery, internalization)
 
 
-def run(settings: Settings, output: Path, discovery: Stage, internalization: Stage, retrain: bool) -> None:
+def run(settings: Settings, output: Path, discovery: Stage, internalization: Stage) -> None:
     """The base model, its data, and both stages."""
     # Here, as torch and transformers take seconds to load and the first words should not wait for them.
     from toy.warmup import prepare
 
-    toy = prepare(output / "toy", retrain=retrain)
+    toy = prepare(output / "toy", retrain=settings.retrain)
     write_training(toy.train, settings.train_problems, output / "train.parquet")
     write_heldout(toy.test, settings.heldout_per_level, output / "heldout.parquet")
     pace = train(discovery, "lapo_discovery", settings, output, toy.model, USUAL_PACE, internalization.steps)

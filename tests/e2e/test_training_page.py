@@ -149,7 +149,7 @@ def test_the_doctor_finds_nothing_wrong(done: list[Done]) -> None:
 def test_stage_two_starts_from_stage_ones_newest_checkpoint(folder: Path, done: list[Done]) -> None:
     stage_two = next(command for command in done if "--config-name=lapo_internalization" in command.written)
     checkpoint = f"runs/discovery/global_step_{STEPS}"
-    assert f"lapo: runs/discovery: stage 2 starts from step {STEPS}, store {checkpoint}/lapo_store.sqlite" in (
+    assert f"lapo: runs/discovery: internalization starts from step {STEPS}, store {checkpoint}/lapo_store.sqlite" in (
         stage_two.output
     )
     assert f"weights {checkpoint}/actor/huggingface" in stage_two.output

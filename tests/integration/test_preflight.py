@@ -362,7 +362,7 @@ def test_a_resumed_stage_two_keeps_what_it_began_with(overrides: list[str], refu
     message = refusal("lapo_internalization", "lapo.init_from=runs/a")
     says(message, "began with step 2", "of step 3", "lapo.init_from=runs/a/global_step_2")
     lines = check(compose_config("lapo_internalization", [*overrides, "lapo.init_from=runs/a/global_step_2"]))
-    says("\n".join(lines), "stage 2 starts from step 2")
+    says("\n".join(lines), "internalization starts from step 2")
 
 
 def test_stage_two_with_an_empty_store(refusal: Refusal, tmp_path: Path) -> None:

@@ -86,6 +86,7 @@ def test_training_problems_are_the_first_of_the_split_and_of_every_level(tmp_pat
 def test_the_short_demo_has_the_same_shape_and_results_of_its_own() -> None:
     full, fast = demo.Settings(), demo.FAST
     assert fast.key != full.key
+    assert replace(full, retrain=True).key != full.key  # another base model makes other stages
     assert (
         replace(
             fast,

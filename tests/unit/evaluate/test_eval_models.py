@@ -36,6 +36,15 @@ def test_a_checkpoint_without_hugging_face_weights_names_both_ways_out(tmp_path:
     assert f"--local_dir {actor} --target_dir {actor / 'huggingface'}" in str(error.value)
 
 
+def test_a_megatron_checkpoint_is_converted_by_megatrons_merger(tmp_path: Path) -> None:
+    actor = tmp_path / "global_step_20" / "actor"
+    (actor / "model" / "dist_ckpt").mkdir(parents=True)
+    (actor / "ckpt_contents.json").write_text("{}")
+    with pytest.raises(EvalError, match="merge --backend megatron") as error:
+        resolve_model("lapo_d", tmp_path)
+    assert f"--local_dir {actor} --target_dir {actor / 'model' / 'huggingface'}" in str(error.value)
+
+
 def test_the_folder_of_a_run_stands_for_its_newest_weights(tmp_path: Path) -> None:
     for step in (9, 20, 100):
         (tmp_path / f"global_step_{step}").mkdir()
