@@ -32,9 +32,10 @@ from lapo_verl.store import LengthStore
 class LapoDataset(RLHFDataset):  # type: ignore[misc]
     """verl's dataset plus one column, ``lapo``, in training rows.
 
-    It is {problem_id, target, prompt_budget, guided, guidance}. ``target`` is what the store knows of the problem, in
-    tokens, None where nothing; ``guided`` says whether the prompt has a sentence; ``prompt_budget`` is the budget as
-    the sentence shows it, None where it shows none; ``guidance`` is what the agent loop appends, "" where nothing.
+    It is {problem_id, target, budget_age, prompt_budget, guided, guidance}. ``target`` is what the store knows of the
+    problem, in tokens, None where nothing; ``budget_age`` is how many steps ago it got that value, None where there is
+    none or no budget is asked for; ``guided`` says whether the prompt has a sentence; ``prompt_budget`` is the budget
+    as the sentence shows it, None where it shows none; ``guidance`` is what the agent loop appends, "" where nothing.
     Validation rows pass through untouched, unless lapo.guidance.validation.
     """
 
@@ -63,6 +64,7 @@ class LapoDataset(RLHFDataset):  # type: ignore[misc]
         row["lapo"] = {
             "problem_id": problem,
             "target": target,
+            "budget_age": self._age(problem) if self.is_guided else None,
             "prompt_budget": prompt_budget,
             "guided": bool(sentence),
             "guidance": appended,
@@ -107,6 +109,11 @@ class LapoDataset(RLHFDataset):  # type: ignore[misc]
             band = None if lengths is None else band_of(lengths, guidance.low, guidance.high)
         sentence = guidance_sentence(guidance, budget, band, self.response_limit)
         return sentence, shown_budget(guidance, budget) if sentence else None
+
+    def _age(self, problem: str) -> int | None:
+        """From the step that gave the problem its target to the next one, whose row this is; None without a target."""
+        steps = self._reader().steps_since_target([problem])[problem]
+        return None if steps is None else steps + 1
 
     def _check_lengths(self, dataframe: Any, room: int) -> None:
         for index, row in enumerate(dataframe):

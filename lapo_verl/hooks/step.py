@@ -29,6 +29,7 @@ class Rollout:
         timed_out: the verifier gave up, which counts as wrong.
         guided: whether the prompt had a guidance sentence.
         prompt_budget: the budget as the prompt showed it, in tokens; None where it showed none.
+        budget_age: how many steps before the row was read the target got its value; None where there was no budget.
     """
 
     group: str
@@ -40,6 +41,7 @@ class Rollout:
     timed_out: bool = False
     guided: bool = False
     prompt_budget: float | None = None
+    budget_age: int | None = None
 
 
 class Step:
@@ -111,6 +113,7 @@ def step_metrics(
     groups = step.groups
     solved = groups.correct.any(axis=1)
     targets = np.array([target for target in after.values() if target is not None])
+    ages = [first.budget_age for first in step.first if first.budget_age is not None]
     changes = [
         target - earlier for q, target in after.items() if target is not None and (earlier := before.get(q)) is not None
     ]
@@ -126,6 +129,7 @@ def step_metrics(
             tokens_wrong=groups.lengths[groups.valid & ~groups.correct],
             budget_change=np.array(changes),
             budget_mean=targets,
+            budget_age=np.array(ages),
         ),
         **objective.metrics(groups, rewards, memory),
     }

@@ -66,6 +66,12 @@ METRICS: Final[dict[str, Metric]] = {
         "guided_share": Metric(
             "share of groups", "groups whose prompt named the budget", "near lapo.guidance.share", ("internalization",)
         ),
+        "budget_age": Metric(
+            "steps",
+            "from the step that gave a problem its target to the one whose prompt uses it",
+            "1 right after a change; grows between the visits of a problem, and where its target no longer changes",
+            ("internalization",),
+        ),
         "adherence_tokens": Metric(
             "tokens",
             "distance from the budget that the prompt named, correct rollouts",

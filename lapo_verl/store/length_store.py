@@ -34,6 +34,20 @@ _RECORDS = (
     " FROM records r LEFT JOIN runs ON runs.run = r.run LEFT JOIN filtered_records f USING (record)"
 )
 
+# Of each problem in a JSON list that has a target, its records from the last one back to those of the step at which the
+# target took its value. found: whether it is of that step, and no later one.
+_VISITS_OF_TARGET = """WITH RECURSIVE visits (key, record, found) AS (
+    SELECT j.key, r.record, b.target IS NOT r.target
+    FROM json_each(?) j CROSS JOIN problems p ON p.problem_id = j.value
+    CROSS JOIN records r ON r.record = p.last_record LEFT JOIN records b ON b.record = r.previous
+    WHERE p.target IS NOT NULL
+    UNION ALL
+    SELECT v.key, b.record, v.found OR c.target IS NOT b.target
+    FROM visits v CROSS JOIN records r ON r.record = v.record
+    CROSS JOIN records b ON b.record = r.previous LEFT JOIN records c ON c.record = b.previous
+    WHERE NOT v.found OR (b.run = r.run AND b.step = r.step)
+)"""
+
 _CHECKSUMS = "SELECT record, checksum FROM records WHERE record > ? ORDER BY record LIMIT 10000"
 
 
@@ -205,21 +219,9 @@ class LengthStore:
         where the problem has no target or is unknown, and where none of these rollouts was correct.
         """
         asked = list(ids)
-        # found: whether this is the record at which the target took its value, or an earlier one of the same step.
         rows = self._read(
-            """WITH RECURSIVE visits (key, record, found) AS (
-                SELECT j.key, r.record, b.target IS NOT r.target
-                FROM json_each(?) j CROSS JOIN problems p ON p.problem_id = j.value
-                CROSS JOIN records r ON r.record = p.last_record LEFT JOIN records b ON b.record = r.previous
-                WHERE p.target IS NOT NULL
-                UNION ALL
-                SELECT v.key, b.record, v.found OR c.target IS NOT b.target
-                FROM visits v CROSS JOIN records r ON r.record = v.record
-                CROSS JOIN records b ON b.record = r.previous LEFT JOIN records c ON c.record = b.previous
-                WHERE NOT v.found OR (b.run = r.run AND b.step = r.step)
-            )
-            SELECT v.key, r.n, r.lengths, r.correct
-            FROM visits v CROSS JOIN records r ON r.record = v.record WHERE v.found ORDER BY v.record""",
+            f"{_VISITS_OF_TARGET} SELECT v.key, r.n, r.lengths, r.correct"
+            " FROM visits v CROSS JOIN records r ON r.record = v.record WHERE v.found ORDER BY v.record",
             (json.dumps(asked),),
         )
         lengths: dict[int, tuple[int, ...]] = {}
@@ -227,6 +229,22 @@ class LengthStore:
             lengths[key] = lengths.get(key, ()) + lengths_of_correct(*unpack(*packed))
         found: dict[str, tuple[int, ...] | None] = dict.fromkeys(asked)
         found.update((asked[key], values or None) for key, values in lengths.items())
+        return found
+
+    def steps_since_target(self, ids: Iterable[str]) -> dict[str, int | None]:
+        """How many steps, later runs included, came after the one that gave each problem its target. One query.
+
+        A step that leaves the target as it is does not count as one that gave it. None where the problem has no target
+        or is unknown.
+        """
+        asked = list(ids)
+        rows = self._read(
+            f"{_VISITS_OF_TARGET} SELECT v.key, (SELECT count(*) FROM steps WHERE (run, step) > (r.run, r.step))"
+            " FROM visits v CROSS JOIN records r ON r.record = v.record WHERE v.found",
+            (json.dumps(asked),),
+        )
+        found: dict[str, int | None] = dict.fromkeys(asked)
+        found.update((asked[key], steps) for key, steps in rows)
         return found
 
     def history(self, problem_id: str) -> list[Record]:

@@ -14,7 +14,7 @@ from lapo_verl.config import LENGTH_FIELDS
 from lapo_verl.hooks.replay_buffer import LapoReplayBuffer, LapoReplayBufferAsync, build
 
 LIMIT = 4096  # tokens of a response
-UNGUIDED = {"target": None, "prompt_budget": None, "guided": False}
+UNGUIDED = {"target": None, "budget_age": None, "prompt_budget": None, "guided": False}
 
 
 class Queue:

@@ -17,7 +17,7 @@ from lapo_verl.guidance.sentence import visit_draw
 from lapo_verl.hooks.dataset import LapoDataset
 from lapo_verl.objectives import objective
 from lapo_verl.runs.checkpoints import SNAPSHOT
-from lapo_verl.store import LengthStore
+from lapo_verl.store import GroupRecord, LengthStore
 
 PROBLEMS = [f"p{i}" for i in range(20)]
 
@@ -144,3 +144,89 @@ def test_a_prompt_may_name_no_limit_as_in_dler(buffers: Buffers) -> None:
     lapo = configured("objective=truncation", "lapo.guidance.form=implicit")
     buffers(**lapo)
     assert not [text for text in users_turns(rows_of(buffers, lapo)) if "tokens" in text]
+
+
+# --- visits in flight: rows are read before the rollouts of earlier ones are trained on ---
+
+
+def stage_two(buffers: Buffers, problems: list[str]) -> dict[str, Any]:
+    """The node ``lapo`` of Internalization, which starts from targets of 900 tokens."""
+    earlier = buffers.folder / "earlier.sqlite"
+    with LengthStore.open(earlier) as store:
+        visits = [GroupRecord(name, (900,), (True,)) for name in problems]
+        store.record_step("discovery", 1, visits, objective("discovery"))
+    return {"objective": {"name": "internalization"}, "init_from": str(earlier)}
+
+
+def arrive(queue: Queue, row: dict[str, Any], uid: str, lengths: tuple[int, int], step: int) -> None:
+    """The rollouts of a visit, both correct; ``step`` is that at which it was sent."""
+    queue.add("train", "", uid, [plain(length) for length in lengths], step=step, lapo=row["lapo"])
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_two_visits_of_a_problem_in_flight(queue: Queue, buffers: Buffers, parts: int) -> None:
+    """Eq. 8 counts both, whether they are in one part of a step or in two; each is rewarded by what it was shown."""
+    lapo = stage_two(buffers, PROBLEMS)
+    buffer = buffers("separate_async", **lapo)
+    first, second = rows_of(buffers, lapo)[0], rows_of(buffers, lapo)[0]
+    assert first["lapo"] == second["lapo"]
+    assert (first["lapo"]["prompt_budget"], first["lapo"]["budget_age"]) == (900, 1)
+
+    metrics = {}
+    for part, (row, lengths) in enumerate([(first, (700, 800)), (second, (900, 500))]):
+        arrive(queue, row, f"visit{part}", lengths, step=1)
+        if parts == 2 or part == 1:
+            _, metrics[part] = buffer.sample(1, "train", 2 // parts)
+    # min(900, median(700, 800, 900, 500)): one step, joined, whatever its parts.
+    assert buffer.store.budgets(["p0"]) == {"p0": 750}
+    assert [record.step for record in buffer.store.history("p0")] == [1, 1, 1]
+    assert buffer.store.runs()[-1].steps == 1
+    assert {m["lapo/budget_age"] for m in metrics.values()} == {1}
+    around_900 = [queue.reward("visit1", session) for session in (0, 1)]
+    assert around_900[0] == pytest.approx(1.7, abs=1e-4) and around_900[1] < 1.01
+
+    third = rows_of(buffers, lapo)[0]
+    assert (third["lapo"]["prompt_budget"], third["lapo"]["budget_age"]) == (750, 1)
+
+
+def test_a_visit_that_comes_late_is_rewarded_by_what_it_was_shown(queue: Queue, buffers: Buffers) -> None:
+    lapo = stage_two(buffers, PROBLEMS)
+    buffer = buffers("separate_async", **lapo)
+    early, late = rows_of(buffers, lapo)[0], rows_of(buffers, lapo)[0]
+    arrive(queue, early, "early", (600, 600), step=1)
+    buffer.sample(1, "train", 1)
+    assert buffer.store.budgets(["p0"]) == {"p0": 600}
+    arrive(queue, late, "late", (900, 600), step=1)
+    _, metrics = buffer.sample(2, "train", 1)
+    assert queue.reward("late", 0) == pytest.approx(1.7, abs=1e-4)  # its prompt said 900
+    assert metrics["lapo/budget_age"] == 1
+    # Eq. 8 with the target of now, not with the one that was shown.
+    assert buffer.store.budgets(["p0"]) == {"p0": 600}
+    # A problem that no step has changed since the first stage: two steps of this one came since.
+    untouched = rows_of(buffers, lapo)[1]
+    assert (untouched["lapo"]["prompt_budget"], untouched["lapo"]["budget_age"]) == (900, 3)
+
+
+def test_a_budget_that_is_not_asked_for_has_no_age(queue: Queue, buffers: Buffers) -> None:
+    lapo: dict[str, Any] = {"objective": {"name": "discovery"}}
+    buffer = buffers(**lapo)
+    train(queue, buffer, rows_of(buffers, lapo), 1)
+    assert {row["lapo"]["budget_age"] for row in rows_of(buffers, lapo)} == {None}
+    assert rows_of(buffers, lapo)[0]["lapo"]["target"] is not None
+
+
+def test_a_resume_shows_the_age_again(queue: Queue, buffers: Buffers) -> None:
+    lapo = stage_two(buffers, PROBLEMS)
+    buffer = buffers(**lapo)
+    ages = {}
+    for step in (1, 2, 3):
+        train(queue, buffer, rows_of(buffers, lapo), step, length=900)
+        ages[step] = [row["lapo"]["budget_age"] for row in rows_of(buffers, lapo)]
+        if step == 2:
+            (buffers.folder / "global_step_2" / "actor").mkdir(parents=True)
+            (buffers.folder / "latest_checkpointed_iteration.txt").write_text("2")
+            buffer.store.snapshot(buffers.folder / "global_step_2" / SNAPSHOT)
+    assert ages == {step: [step + 1] * len(PROBLEMS) for step in (1, 2, 3)}
+    buffer.store.close()
+    buffers(**lapo)
+    assert [row["lapo"]["budget_age"] for row in rows_of(buffers, lapo)] == ages[2]

@@ -112,11 +112,17 @@ def logged() -> set[str]:
 def logged_by(name: str) -> set[str]:
     """What a step logs in which everything occurs: right and wrong, guided and not, known and unknown problems."""
     scorer = objective(name)
-    groups = [("a", 500.0, 500.0), ("b", 500.0, None), ("c", None, None)]
+    age = 1 if scorer.starts_from_targets else None
+    groups = [("a", 500.0, 500.0, age), ("b", 500.0, None, age), ("c", None, None, None)]
     step = Step(
         [
-            Rollout(group, group, target, correct, tokens, guided=budget is not None, prompt_budget=budget)
-            for group, target, budget in groups
+            Rollout(
+                *(group, group, target, correct, tokens),
+                guided=budget is not None,
+                prompt_budget=budget,
+                budget_age=budget_age,
+            )
+            for group, target, budget, budget_age in groups
             for correct, tokens in ((True, 400), (True, 900), (False, 700))
         ],
         response_limit=4096,

@@ -101,6 +101,13 @@ def test_guided_and_unguided_visits_are_measured_apart() -> None:
     assert metrics["lapo/guided_share"] == 0.5
 
 
+def test_the_age_of_a_budget_is_a_mean_over_visits() -> None:
+    rollouts = [rollout("a", True, 100, 120.0, budget_age=1), rollout("a", True, 100, 120.0, budget_age=1)]
+    rollouts += [rollout("b", True, 100, 120.0, budget_age=4), rollout("c", True, 100)]
+    assert metrics_of(rollouts, INTERNALIZATION)["lapo/budget_age"] == 2.5
+    assert "lapo/budget_age" not in metrics_of(rollouts[-1:], INTERNALIZATION)
+
+
 def test_a_step_without_a_correct_rollout_has_metrics_too() -> None:
     metrics = metrics_of([rollout("a", False, 10), rollout("a", False, 20)], DISCOVERY, {}, {"problem-a": None})
     assert metrics["lapo/accuracy"] == 0

@@ -145,7 +145,11 @@ def test_what_is_read_is_what_a_plain_dictionary_says(memory: Path, calls: list[
     seen: dict[tuple[str, int, str], tuple[int, ...]] = {}
     right: dict[tuple[str, int, str], tuple[int, ...]] = {}
     counted: dict[str, dict[str, float]] = {}
+    steps: list[tuple[str, int]] = []
+    steps_until: dict[str, int] = {}
     for run, step, step_groups, chosen in calls:
+        if (run, step) not in steps:
+            steps.append((run, step))
         for group in step_groups:
             visits.append((run, step, group))
             name, key = group.problem_id, (run, step, group.problem_id)
@@ -163,12 +167,14 @@ def test_what_is_read_is_what_a_plain_dictionary_says(memory: Path, calls: list[
                 new = float(STATISTICS[chosen.statistic](right[key]))
                 after = new if run == "discovery" or before is None else min(before, new)
             if after != targets.get(name):
-                made_of[name] = right[key]
+                made_of[name], steps_until[name] = right[key], len(steps)
             targets[name] = after
     with LengthStore.open(folder / "store", read_only=True) as store:
         assert store.budgets([*targets, "unknown"]) == {**targets, "unknown": None}
         expected = {name: made_of[name] or None if target is not None else None for name, target in targets.items()}
         assert store.lengths_of_target([*targets, "unknown"]) == {**expected, "unknown": None}
+        since = {name: None if target is None else len(steps) - steps_until[name] for name, target in targets.items()}
+        assert store.steps_since_target([*targets, "unknown"]) == {**since, "unknown": None}
         assert store.known([*targets, "unknown"]) == set(targets)
         recorded = [
             (r.run, r.step, GroupRecord(r.problem_id, r.lengths, r.correct, r.prompt_budget, r.filtered))
@@ -288,6 +294,19 @@ def test_the_lengths_are_those_of_the_visit_that_set_the_target(tmp_path: Path) 
         assert store.lengths_of_target(["a"]) == {"a": (490, 500, 510)}
         store.record_step("internalization", 3, [visit("a", 8, (390, 400, 410))], INTERNALIZATION)
         assert store.lengths_of_target(["a", "a"]) == {"a": (390, 400, 410)}
+
+
+def test_the_age_of_a_target_counts_the_steps_of_later_runs_too(tmp_path: Path) -> None:
+    with LengthStore.open(tmp_path / "store") as store:
+        store.record_step("discovery", 1, [visit("a", 8, (500,)), visit("b", 8, ())], DISCOVERY)
+        assert store.steps_since_target(["a", "b", "c"]) == {"a": 0, "b": None, "c": None}
+        store.record_step("discovery", 2, [visit("b", 8, (300,))], DISCOVERY)
+        store.record_step("internalization", 1, [visit("a", 8, (600,))], INTERNALIZATION)  # the target stays
+        assert store.steps_since_target(["a", "b"]) == {"a": 2, "b": 1}
+        # Two parts of one step.
+        store.record_step("internalization", 2, [visit("a", 8, (400,))], INTERNALIZATION)
+        store.record_step("internalization", 2, [visit("b", 8, (900,))], INTERNALIZATION)
+        assert store.steps_since_target(["a", "b", "a"]) == {"a": 0, "b": 2}
 
 
 class TestRuns:
