@@ -53,6 +53,24 @@ def similar_lengths(lengths: Sequence[int], parts: int) -> list[list[int]]:
     return [part.tolist() for part in np.array_split(np.argsort(lengths, kind="stable"), parts)]
 
 
+@functools.cache
+def saved_weights_are_copies() -> None:
+    """Of separate_async's trainer only: its imports take seconds, and no other process needs them.
+
+    Stands in for weights that verl puts aside by ``.cpu()``, to compute the old log-probabilities of a step's later
+    parts with them: on a CPU that is the weight itself, which the update then changes.
+    """
+    from verl.utils import fsdp_utils
+
+    original = fsdp_utils.fsdp2_sharded_save_to_cpu
+
+    def save(model: torch.nn.Module) -> Any:
+        shards, global_spec = original(model)
+        return {name: (shard.clone(), spec) for name, (shard, spec) in shards.items()}, global_spec
+
+    fsdp_utils.fsdp2_sharded_save_to_cpu = save
+
+
 def _register_platform() -> None:
     # Stands in for the platforms that verl brings: cuda, rocm, npu.
     from verl.plugin.platform.platform_manager import PlatformRegistry

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from verl.utils import torch_functional
 
+from lapo_verl.cpu import WARM_PYTHON
 from lapo_verl.cpu.verl_patches import TOKENS_AT_ONCE, log_probs, similar_lengths
 
 SHOW_PLACES = (
@@ -28,6 +29,22 @@ ids = torch.nested.nested_tensor([torch.ones(n, dtype=torch.long) for n in lengt
 batch = TensorDict({"input_ids": ids}, batch_size=[64])
 parts, positions = rearrange_micro_batches(batch, max_token_len=600)
 print(sorted([[int(n) for n in sorted(lengths[p])] for p in positions]))
+"""
+SHOW_KEPT_WEIGHTS = """
+import torch
+from torch.distributed import HashStore, init_device_mesh, init_process_group
+from torch.distributed.fsdp import fully_shard
+import lapo_verl.cpu.gloo_engine  # as verl imports it in the worker of separate_async's trainer
+from verl.utils import fsdp_utils
+init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
+model = fully_shard(torch.nn.Linear(3, 2), mesh=init_device_mesh("cpu", (1,)))
+before = {name: weight.full_tensor().detach().clone() for name, weight in model.named_parameters()}
+kept = fsdp_utils.fsdp2_sharded_save_to_cpu(model)
+with torch.no_grad():
+    for weight in model.parameters():
+        weight.mul_(3)
+fsdp_utils.fsdp2_sharded_load_from_cpu(model, *kept)
+print(all(torch.equal(weight.full_tensor(), before[name]) for name, weight in model.named_parameters()))
 """
 
 
@@ -69,10 +86,10 @@ def test_similar_lengths_are_together_and_none_is_lost(lengths: list[int], data:
     assert all(before <= after for before, after in zip(longest, shortest[1:], strict=False))
 
 
-def on_the_cpu_platform(program: str) -> str:
+def on_the_cpu_platform(program: str, python: str = sys.executable) -> str:
     """What a new process prints."""
     return subprocess.run(
-        [sys.executable, "-c", program],
+        [python, "-c", program],
         env={**os.environ, "VERL_PLATFORM": "cpu"},
         capture_output=True,
         text=True,
@@ -90,3 +107,8 @@ def test_verls_micro_batches_hold_similar_lengths_within_the_limit() -> None:
 
     assert np.concatenate(parts).tolist() == list(range(1, 65))
     assert all(sum(part) <= 600 for part in parts)
+
+
+def test_weights_that_verl_puts_aside_stay_as_they_were() -> None:
+    """separate_async computes the old log-probabilities of a step's later parts with the weights before the step."""
+    assert on_the_cpu_platform(SHOW_KEPT_WEIGHTS, os.environ[WARM_PYTHON]).split()[-1] == "True"
