@@ -31,6 +31,7 @@ from lapo_verl.doctor.diagnostic import Finding
 from lapo_verl.doctor.environment import accelerator_memory, device_findings, logical_cpu_findings, package_findings
 from lapo_verl.doctor.generation import context_findings, kv_cache_findings
 from lapo_verl.doctor.model_shape import ModelShape, read_model_config
+from lapo_verl.doctor.separate_async import separate_async_findings
 from lapo_verl.doctor.sweep import check_sweep
 from lapo_verl.doctor.tokenizer_round_trip import check_known_words, check_round_trip
 from lapo_verl.doctor.verl_settings import has_hooks, setting_findings
@@ -249,6 +250,11 @@ def check_ignored_keys(run: Run) -> Iterable[Finding]:
 def check_verl_settings(run: Run) -> Iterable[Finding]:
     """Settings of verl's that LAPO's hooks make do nothing, or that would end the run later."""
     return setting_findings(run.config, run.settings)
+
+
+def check_separate_async(run: Run) -> Iterable[Finding]:
+    """What verl's trainer with vLLM apart from it asks for."""
+    return separate_async_findings(run.config)
 
 
 def check_custom_code(run: Run) -> Iterable[Finding]:
@@ -537,6 +543,7 @@ CHECKS: tuple[Check, ...] = (
     check_packages,
     check_platform,
     check_verl_settings,
+    check_separate_async,
     check_ignored_keys,
     check_custom_code,
     check_devices,
