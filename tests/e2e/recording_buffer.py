@@ -1,4 +1,4 @@
-"""LAPO's replay buffer, which also writes down the contents of the queue when it hands a batch to the trainer.
+"""LAPO's replay buffers, which also write down the contents of the queue when they hand a batch to the trainer.
 
 verl reads ``rm_scores`` from the same queue to compute advantages, and the prompts there are what vLLM was given.
 Loaded by verl by path: ``trainer.v1.sampler.custom_sampler.path``.
@@ -11,10 +11,10 @@ from typing import Any
 
 import transfer_queue as tq
 
-from lapo_verl.hooks.replay_buffer import LapoReplayBuffer
+from lapo_verl.hooks.replay_buffer import LapoReplayBuffer, LapoReplayBufferAsync
 
 
-class RecordingBuffer(LapoReplayBuffer):
+class Recording:
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # Before the first row is read: what the store was put back to.
@@ -42,4 +42,20 @@ class RecordingBuffer(LapoReplayBuffer):
                     "lapo": data["lapo"][i] if partition_id == "train" else None,
                 }
                 out.write(json.dumps(row) + "\n")
+        return batch, metrics
+
+
+class RecordingBuffer(Recording, LapoReplayBuffer):
+    """For the synchronous trainer."""
+
+
+class RecordingBufferAsync(Recording, LapoReplayBufferAsync):
+    """For the asynchronous trainers. Of what is left in the queue it writes down the visits, by verl's uid."""
+
+    def sample(self, global_steps: int, partition_id: str, batch_size: int) -> tuple[Any, dict[str, Any]]:
+        batch, metrics = super().sample(global_steps, partition_id, batch_size)
+        sampled = {key.split("_")[0] for key in batch.keys}
+        left = sorted(self.prompt_global_steps[partition_id].keys() - sampled)
+        with open(os.environ["LAPO_TEST_RECORD"], "a") as out:
+            out.write(json.dumps({"partition": "left", "step": global_steps, "uids": left}) + "\n")
         return batch, metrics

@@ -9,40 +9,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from verl_runs import DISCOVERY, RUN_LIMIT, Inputs, Run, start_verl
+from verl_runs import DISCOVERY, Inputs, Run, kill_after_checkpoint
 
-from lapo_verl.runs import verl_process
 from lapo_verl.store import LengthStore
 
 
 @pytest.fixture(scope="module")
 def killed_and_resumed(inputs: Inputs, run_verl: Callable[..., Run], tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("killed")
-    process = start_verl(inputs, "lapo_discovery", folder, *DISCOVERY)
-    try:
-        wait_for(folder / "checkpoints" / "global_step_1" / "lapo_store.sqlite", process)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    finally:
-        verl_process.end(process)
-    assert not (folder / "checkpoints" / "global_step_2").exists(), "the kill came too late to interrupt anything"
+    kill_after_checkpoint(1, inputs, "lapo_discovery", folder, *DISCOVERY)
     return run_verl("lapo_discovery", folder, *DISCOVERY)
-
-
-def wait_for(path: Path, process: Any) -> None:
-    deadline = time.monotonic() + RUN_LIMIT
-    while not path.exists():
-        assert process.poll() is None, "the training ended by itself"
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def visits(store: Path) -> list[tuple[int, str, int]]:

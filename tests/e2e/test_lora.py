@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from test_training import groups_of, rewards_of
-from verl_runs import DISCOVERY, Run
+from verl_runs import DISCOVERY, Run, groups_of, rewards_of
 
 from lapo_verl.store import LengthStore
 

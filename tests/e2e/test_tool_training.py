@@ -13,9 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from test_training import rewards_of
 from transformers import AutoTokenizer
-from verl_runs import RUN_LIMIT, Inputs, Run, start_verl
+from verl_runs import RUN_LIMIT, Inputs, Run, rewards_of, start_verl
 
 from lapo_verl.guidance import guidance_text
 from lapo_verl.hooks.turns import generated_turns

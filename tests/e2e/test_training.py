@@ -3,44 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from transformers import AutoTokenizer
-from verl_runs import Inputs, Run
+from verl_runs import Inputs, Run, correct_and_lengths, groups_of, rewards_of
 
 from lapo_verl.guidance import guidance_text
-from lapo_verl.objectives import Groups, objective
 from lapo_verl.replay.command import run_replay
 from lapo_verl.store import LengthStore
 from lapo_verl.verify import is_correct
 
 RESPONSE_LIMIT = 96
-
-
-def groups_of(rows: list[dict[str, Any]]) -> dict[tuple[int, str], list[dict[str, Any]]]:
-    """The rollouts of each visit: {(step, uid): rows}."""
-    groups: dict[tuple[int, str], list[dict[str, Any]]] = defaultdict(list)
-    for row in rows:
-        groups[row["step"], row["key"].split("_")[0]].append(row)
-    return groups
-
-
-def correct_and_lengths(rows: list[dict[str, Any]]) -> tuple[list[bool], list[int]]:
-    return [bool(row["info"]["acc"]) for row in rows], [sum(row["mask"]) for row in rows]
-
-
-def rewards_of(rows: list[dict[str, Any]], target: float | None, name: str, **fields: float) -> list[float]:
-    """What the objective makes of one visit's rollouts."""
-    correct, lengths = correct_and_lengths(rows)
-    rewards: list[float] = (
-        objective(name, **fields).rewards(Groups.of([correct], [lengths], target=[target]))[0].tolist()
-    )
-    return rewards
 
 
 def test_discovery_rewards_are_eq_4(discovery: Run) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
+import time
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lapo_verl.cpu import WARM_PYTHON
+from lapo_verl.objectives import Groups, objective
 from lapo_verl.runs import verl_process
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,3 +107,43 @@ def start_verl(
         **(env or {}),
     }
     return verl_process.start([*command, *overrides], folder / "verl.log", environment, folder)
+
+
+def kill_after_checkpoint(
+    step: int, inputs: Inputs, config: str, folder: Path, *overrides: str, env: dict[str, str] | None = None
+) -> None:
+    """Start verl's own command, and kill it with SIGKILL once the checkpoint of ``step`` is complete."""
+    process = start_verl(inputs, config, folder, *overrides, env=env)
+    snapshot = folder / "checkpoints" / f"global_step_{step}" / "lapo_store.sqlite"
+    deadline = time.monotonic() + RUN_LIMIT
+    try:
+        while not snapshot.exists():
+            assert process.poll() is None, "the training ended by itself"
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    finally:
+        verl_process.end(process)
+    assert not (folder / "checkpoints" / f"global_step_{step + 1}").exists(), "the kill came too late"
+
+
+def groups_of(rows: list[dict[str, Any]]) -> dict[tuple[int, str], list[dict[str, Any]]]:
+    """The rollouts of each visit: {(step, uid): rows}."""
+    groups: dict[tuple[int, str], list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        groups[row["step"], row["key"].split("_")[0]].append(row)
+    return groups
+
+
+def correct_and_lengths(rows: list[dict[str, Any]]) -> tuple[list[bool], list[int]]:
+    return [bool(row["info"]["acc"]) for row in rows], [sum(row["mask"]) for row in rows]
+
+
+def rewards_of(rows: list[dict[str, Any]], target: float | None, name: str, **fields: float) -> list[float]:
+    """What the objective makes of one visit's rollouts."""
+    correct, lengths = correct_and_lengths(rows)
+    rewards: list[float] = (
+        objective(name, **fields).rewards(Groups.of([correct], [lengths], target=[target]))[0].tolist()
+    )
+    return rewards
