@@ -43,7 +43,7 @@ def check_files(paths: Sequence[Path], ground_truths: bool = True) -> Iterator[F
         ground_truths: whether LAPO's verifier has to be able to read them.
 
     Raises:
-        DataError: as ``hooks.rows.check_rows``.
+        DataError: as ``rows.check_rows``.
     """
     ids: dict[str, str] = {}
     earlier: set[str] = set()
@@ -64,7 +64,11 @@ def check_files(paths: Sequence[Path], ground_truths: bool = True) -> Iterator[F
 
 
 def level_counts(levels: Any) -> dict[str, int]:
-    """How many of each, numbers in their order, then words, then "none"."""
+    """How many of each, numbers in their order, then words, then "none".
+
+    >>> level_counts([2, 1, None, 10, 2])
+    {'1': 1, '2': 2, '10': 1, 'none': 1}
+    """
     counts = Counter("none" if level is None else str(level) for level in levels)
     return {level: counts[level] for level in sorted(counts, key=_level_order)}
 

@@ -119,15 +119,15 @@ def find_columns(
     asked = named(question, QUESTIONS)
     if asked is None:
         raise SourceError(
-            f"{origin}: no column is known to hold questions; it has: {', '.join(present)}; name it with "
-            f"--prompt-column (known are {', '.join(QUESTIONS)})"
+            f"{origin}: found no column with questions; its columns are: {', '.join(present)}; name one with "
+            f"--prompt-column (recognized names: {', '.join(QUESTIONS)})"
         )
     is_talk = any(isinstance(row.values.get(asked), list) for row in rows)
     answered = named(answer, [name for name in ANSWERS if name != asked])
     if answered is None and not is_talk:
         raise SourceError(
-            f"{origin}: no column is known to hold answers; it has: {', '.join(present)}; name it with "
-            f"--answer-column (known are {', '.join(ANSWERS)})"
+            f"{origin}: found no column with answers; its columns are: {', '.join(present)}; name one with "
+            f"--answer-column (recognized names: {', '.join(ANSWERS)})"
         )
     more = "input" if asked == "instruction" and question is None and "input" in present else None
     return Columns(asked, answered, more, named(level, ("level",)), named(identifier, ()))
@@ -176,7 +176,7 @@ def _conversation(turns: list[Any]) -> tuple[str, bool, str]:
             raise UnusableRow("a turn of the conversation is neither the user's nor the assistant's", repr(role))
         said[_ROLES[str(role).casefold()]].append(_content(turn.get("content", turn.get("value"))))
     if len(said["user"]) != 1 or not said["user"][0]:
-        raise UnusableRow("the conversation has not exactly one question", f"{len(said['user'])} turns of the user")
+        raise UnusableRow("the conversation must have exactly one question", f"{len(said['user'])} turns of the user")
     return said["user"][0], bool(said["system"]), (said["assistant"] or [""])[-1]
 
 
@@ -185,7 +185,7 @@ def _content(content: Any) -> str:
     parts = content if isinstance(content, list) else [content]
     texts: list[Any] = [part.get("text") if isinstance(part, dict) else part for part in parts]
     if not all(isinstance(text, str) for text in texts):
-        raise UnusableRow("a turn of the conversation is not text alone", repr(content))
+        raise UnusableRow("a turn of the conversation contains more than text", repr(content))
     return "\n".join(texts).strip()
 
 

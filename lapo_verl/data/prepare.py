@@ -24,7 +24,7 @@ class Prepared:
 def benchmark(
     source: Source, origin: str | None = None, split: str | None = None, skip_unreadable: bool = False
 ) -> Prepared:
-    """All problems of a benchmark: scores are compared with those of others, so nothing goes in silence.
+    """All problems of a benchmark: scores are compared with those of others, so nothing is left out silently.
 
     Raises:
         SourceError: as ``read_rows``; two problems with one id; or a ground truth that LAPO's verifier cannot read,
@@ -101,7 +101,7 @@ def own_set(
         if own.system:
             left_out.add("the system turn (the problem stays)", row.where)
         if not (text_answers or own.boxed) and is_prose(own.problem.ground_truth):
-            reason = "the answer is prose, which --text-answers would keep, to be compared letter by letter"
+            reason = "the answer is prose (--text-answers keeps it and compares it letter by letter)"
             unreadable.add(reason, f"{row.where}: {own.problem.ground_truth[:60]!r}")
         else:
             problems.append(own.problem)

@@ -51,7 +51,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a source's split; asking for a column that is missing or of another kind raises ``SourceError``."""
+    """One row of a source's split. Its methods raise ``SourceError`` for a column that is missing or of another kind."""
 
     values: Mapping[str, Any]
     index: int  # from 0, in its file or split
@@ -59,6 +59,7 @@ class Row:
     where: str  # file and line, or file and row
 
     def get(self, column: str) -> Any:
+        """The column's value; the column must exist."""
         if column not in self.values:
             raise SourceError(f"{self.where}: column {column!r} is missing; the row has: {', '.join(self.values)}")
         return self.values[column]

@@ -48,6 +48,9 @@ def row_problem_id(row: Mapping[str, Any]) -> str:
     """``extra_info.problem_id`` where given, else a stable hash of data source, prompt and ground truth.
 
     verl's own ``uid`` is new for each visit and identifies no problem.
+
+    >>> row_problem_id({"extra_info": {"problem_id": "gsm8k/train/7"}})
+    'gsm8k/train/7'
     """
     given = (row.get("extra_info") or {}).get("problem_id")
     if not is_missing(given):
@@ -163,8 +166,8 @@ def _check_json(where: str, name: str, value: Any) -> None:
             _check_json(where, f"{name}[{position}]", item)
     elif not isinstance(value, str | int | float | None):
         raise DataError(
-            f"{where}: {name} is read as {_kind(value)} ({value}), not as the text that it should be; write it as a "
-            "text into a parquet file (in a JSON file the reader takes such a text for a date again)"
+            f"{where}: {name} is read as {_kind(value)} ({value}) and must be a text; write it as a text into a "
+            "parquet file (from a JSON file it would become a date again)"
         )
 
 

@@ -23,21 +23,24 @@ _FRACTION: Final = re.compile(r"\\[dtc]frac(?![a-z])")
 
 @dataclass
 class LeftOut:
-    """What went, by reason."""
+    """Rows that are left out, counted by reason."""
 
     counts: dict[str, int] = field(default_factory=dict)
     first: dict[str, str] = field(default_factory=dict)  # of each reason: place and detail
 
     def add(self, reason: str, example: str) -> None:
+        """Count one more row that is left out for this reason."""
         self.counts[reason] = self.counts.get(reason, 0) + 1
         self.first.setdefault(reason, example)
 
     def update(self, other: LeftOut) -> None:
+        """Add all counts of ``other``."""
         for reason, count in other.counts.items():
             self.counts[reason] = self.counts.get(reason, 0) + count
             self.first.setdefault(reason, other.first[reason])
 
     def lines(self) -> list[str]:
+        """One line a reason: count, reason, and the first row."""
         return [f"{count} x {reason} (first: {self.first[reason]})" for reason, count in self.counts.items()]
 
 
@@ -108,8 +111,12 @@ def check_ids(problems: Iterable[Problem]) -> None:
 
 
 def normalized(question: str) -> str:
-    """A question's text without what does not change it: case, white space, math delimiters, braces, spacing commands,
-    the kind of fraction, punctuation at the end. A question that was put in other words stays another one."""
+    """A question's text without what does not change its meaning: case, white space, math delimiters, braces, spacing
+    commands, the kind of fraction, punctuation at the end. A question in other words stays another question.
+
+    >>> normalized("What is $ \\\\dfrac{1}{2} $?") == normalized("what is \\\\frac{1}{2}")
+    True
+    """
     text = _FRACTION.sub(r"\\frac", unicodedata.normalize("NFKC", question).casefold())
     return _LAYOUT.sub("", text).rstrip(".,;:?!")
 

@@ -188,8 +188,8 @@ def _compose(request: Request, diagnosis: Diagnosis) -> DictConfig:
     config = compose_config(request.config_name, good, request.config_path, request.config_dir)
     if "lapo" not in config:
         raise DoctorError(
-            f"--config-name={request.config_name} is not one of LAPO's configs, which are lapo_discovery, "
-            "lapo_internalization and acc_only"
+            f"--config-name={request.config_name} is not one of LAPO's configs: lapo_discovery, lapo_internalization, "
+            "length_control, acc_only"
         )
     return config
 

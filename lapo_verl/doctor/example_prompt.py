@@ -199,9 +199,9 @@ def _refuse_media(config: DictConfig, files: str, dataset: Any) -> None:
         rows = [bool(cell) for cell in frame[column]] if column in frame.column_names else []
         if any(rows):
             raise ExampleError(
-                f"{files}: {sum(rows)} of {len(rows)} rows hold something in the column {column!r} (first: row "
-                f"{rows.index(True)}), and the model has no processor for it; take a model that has one, or the column "
-                "out of the data"
+                f"{files}: {sum(rows)} of {len(rows)} rows have a value in the column {column!r} (first: row "
+                f"{rows.index(True)}), and the model has no processor for it; choose a model that has one, or remove "
+                "the column"
             )
 
 

@@ -214,7 +214,7 @@ def run_check(check_one: Check, run: Run) -> list[Finding]:
     except Exception as error:
         raise PreflightError(
             f"{check_one.__name__} failed ({type(error).__name__}: {error}), so this run is not known to work. "
-            "Correct the data or the key that it names; where it names none, this is a fault of lapo-verl: report it"
+            "Correct the data or the key that it names; if it names none, this is a bug in lapo-verl: report it"
         ) from error
 
 
@@ -433,8 +433,8 @@ def check_resume(run: Run) -> list[Finding]:
     if not run.problems or match.unknown <= run.settings.max_unknown_share:
         return []
     text = (
-        f"{run.checkpoint.folder}: was made on other data: of the {match.recorded} problems in {source.name} and the "
-        f"{len(run.problems)} training problems {match.known} are the same, and the others count as unsolved. See "
+        f"{run.checkpoint.folder}: was made on other data: {source.name} has {match.recorded} problems, "
+        f"data.train_files has {len(run.problems)}, and they share {match.known}; the others count as unsolved. Check "
         "data.train_files"
     )
     return [Finding("warning", text)]
@@ -496,9 +496,9 @@ def check_store(run: Run) -> list[Finding]:
         raise PreflightError(f"{source} ({key}) is empty: stage 1 recorded no step in it")
     if match.unknown > run.settings.max_unknown_share:
         raise PreflightError(
-            f"{source} ({key}) was made with another problem set: of its {match.recorded} problems and the "
-            f"{len(problems)} training problems {match.known} are the same, {match.unknown:.0%} unknown. Train on "
-            "stage 1's problems, or raise lapo.max_unknown_share (unknown problems count as unsolved)"
+            f"{source} ({key}) was made with another problem set: it has {match.recorded} problems, data.train_files "
+            f"has {len(problems)}, and they share {match.known} ({match.unknown:.0%} unknown). Train on stage 1's "
+            "problems, or raise lapo.max_unknown_share (unknown problems count as unsolved)"
         )
     remarks = []
     if later:

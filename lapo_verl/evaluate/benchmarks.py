@@ -97,7 +97,7 @@ def write_questions(asked: Sequence[Question], path: Path) -> None:
         pq.write_table(pa.Table.from_pylist(rows), path)
     except pa.ArrowException as error:
         names = ", ".join(sorted({question.benchmark for question in asked}))
-        raise EvalError(f"{names} do not go into one file ({error}); evaluate them in commands of their own") from error
+        raise EvalError(f"{names} cannot be put into one file ({error}); give each a command of its own") from error
 
 
 def level_of(row: dict[str, Any]) -> str | None:

@@ -79,7 +79,7 @@ class EvalSettings:
 
         _require(
             bool(self.budgets) or not self.guidance_overrides,
-            f"{', '.join(self.guidance_overrides)}: a sentence is shown with --budget alone",
+            f"{', '.join(self.guidance_overrides)}: needs --budget: only then do prompts name a length",
         )
 
     @property

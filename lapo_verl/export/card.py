@@ -78,7 +78,7 @@ def _metadata(base_model: str | None) -> str:
 
 
 def _about(base_model: str | None) -> str:
-    start = f"[{base_model}](https://huggingface.co/{base_model})" if base_model else "a model of its author's"
+    start = f"[{base_model}](https://huggingface.co/{base_model})" if base_model else "a local model"
     return (
         f"A reasoning model, trained from {start} with [verl](https://github.com/verl-project/verl) and lapo_verl to "
         "answer with as many tokens as a problem needs (LAPO, Length-Adaptive Policy Optimization, arXiv 2507.15758)."

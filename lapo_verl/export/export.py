@@ -88,7 +88,8 @@ def _evaluated(request: Request, source: Source) -> Evaluated | None:
         return None
     if source.shards is not None:
         raise ExportError(
-            "--eval: the model is merged by this export, so no evaluation can be of it; evaluate the export instead"
+            "--eval: this export merges the weights, so no evaluation of them exists yet; leave --eval out, and "
+            "evaluate the export"
         )
     return read_evaluation(request.evaluation, resolve_model("exported", source.folder).fingerprint)
 

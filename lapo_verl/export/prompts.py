@@ -46,8 +46,8 @@ def write_prompts(source: Path, target: Path, sentence: TrainedSentence, prompt:
         own = Chat(own.tokenizer, prompt.template)
     if not own.template:
         raise ExportError(
-            f"{source}: the tokenizer has no chat template and no training noted one, so nothing says what a prompt "
-            f"is; put one into its {TEMPLATE}"
+            f"{source}: neither the tokenizer nor the training's note has a chat template; put one into {TEMPLATE} "
+            "of that folder"
         )
     if sentence.guidance is None:
         why = "the model was trained without a sentence that names a number of tokens"

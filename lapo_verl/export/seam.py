@@ -125,7 +125,7 @@ def check_same_ids(own: Chat, exported: Chat, guidance: GuidanceConfig) -> None:
             if trained != served:
                 raise ExportError(
                     f"with {ARGUMENT}={budget} a server would not see the training's tokens: "
-                    f"{_last_tokens(own, served)} for {_last_tokens(own, trained)}. The tokenizer "
+                    f"{_last_tokens(own, served)} in place of {_last_tokens(own, trained)}. The tokenizer "
                     "joins the sentence to the text before it; give lapo.guidance.text another beginning, or set "
                     "lapo.guidance.place=outside, and train again"
                 )

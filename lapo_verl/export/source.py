@@ -100,7 +100,7 @@ def _check_shards(actor: Path) -> None:
     try:
         count = int(json.loads(config.read_text(encoding="utf-8"))["world_size"])
     except (ValueError, KeyError, TypeError) as error:
-        raise ExportError(f"{config}: does not tell how many shards there are ({error})") from error
+        raise ExportError(f"{config}: does not say how many shards exist ({error})") from error
     for rank in range(count):
         shard = actor / f"model_world_size_{count}_rank_{rank}.pt"
         if not shard.is_file():

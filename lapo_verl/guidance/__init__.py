@@ -1,4 +1,4 @@
-"""What a prompt says of the budget: the sentence, where it goes, think blocks. Knows tokenizers, not verl."""
+"""What a prompt says about the budget: the sentence, its place, think blocks. Knows tokenizers, not verl."""
 
 from lapo_verl.guidance.text import guidance_text
 

@@ -1,4 +1,4 @@
-"""What every objective is written with: ``Objective`` itself, and ``Groups``, which has a file of its own."""
+"""The base class ``Objective``, and the names that every objective imports with it."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class Objective(ABC):
     def rewards(self, groups: Groups, memory: Memory | None = None) -> Floats:
         """The whole reward of each rollout, correctness included.
 
-        A group's rewards depend on this group, the fields and the memory alone: training hands over a step, replay many
-        steps at once where there is no memory.
+        A group's rewards depend only on this group, the fields and the memory: training passes one step, and replay
+        passes many steps at once if there is no memory.
 
         Args:
             groups: with targets and prompt budgets as they were before the step.

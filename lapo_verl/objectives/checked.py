@@ -1,4 +1,4 @@
-"""Calls of an objective that hold it to its word: a mistake in it stops the step before anything is recorded."""
+"""Calls of an objective, with checks of its results: a mistake in it stops the step before anything is recorded."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class Discovery(Objective):
         return groups.masked(np.where(groups.correct, 1.0 + self.alpha * self.length_reward(groups), 0.0))
 
     def length_reward(self, groups: Groups) -> Floats:
-        """R1 (Eq. 5) of the correct rollouts, shape (M, N); elsewhere it says nothing."""
+        """R1 (Eq. 5) of the correct rollouts, shape (M, N); the values of wrong ones mean nothing."""
         inside, low, high = band(groups, self.low, self.high)
         distance = np.minimum(np.abs(groups.lengths - low), np.abs(groups.lengths - high))
         reward = np.where(inside, 1.0, np.maximum(0.0, 1.0 - distance / self.decay))

@@ -21,11 +21,11 @@ class Groups:
 
     Attributes:
         correct: shape (M, N) bool, c_i; False where ``valid`` is.
-        lengths: shape (M, N) float64, |r_i| in tokens. NaN where ``valid`` is False, and for a wrong rollout whose
-            length nobody knows: a store of the first schema has the lengths of correct rollouts only.
+        lengths: shape (M, N) float64, |r_i| in tokens. NaN where ``valid`` is False, and for a wrong rollout of unknown
+            length: a store of the first schema has the lengths of correct rollouts only.
         valid: shape (M, N) bool, where there is a rollout: groups may differ in size. Left out: everywhere.
         truncated: shape (M, N) bool, cut off at the response limit. Left out: none was.
-        target: shape (M,) float64, what the store knew of each problem before the step, in tokens; NaN where nothing.
+        target: shape (M,) float64, each problem's target in the store before the step, in tokens; NaN for none.
         prompt_budget: shape (M,) float64, the number of tokens that the prompt named; NaN where it named none.
         guided: shape (M,) bool, whether the prompt said anything of a budget, in words or as a band for instance. Left
             out: where it named a number.

@@ -47,7 +47,7 @@ class Internalization(Objective):
         return groups.masked(np.where(groups.correct, 1.0 + self.beta * self.length_reward(groups), 0.0))
 
     def length_reward(self, groups: Groups) -> Floats:
-        """R2 (Eq. 7) of the correct rollouts, shape (M, N); elsewhere it says nothing."""
+        """R2 (Eq. 7) of the correct rollouts, shape (M, N); the values of wrong ones mean nothing."""
         budget = _budget(groups)
         n = np.where(np.isnan(budget), groups.correct_lengths.statistic(self.statistic), budget)[:, None]
         return np.asarray(np.exp(-((groups.lengths - n) ** 2) / (2.0 * self.sigma**2)))

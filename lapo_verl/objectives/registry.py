@@ -1,4 +1,4 @@
-"""From the config's words to an objective: a name of this package, or a class of the user's own module."""
+"""From a name in the config to an objective: one of this package, or a class of the user's own module."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def objective(name: str, path: str | None = None, **fields: Any) -> Objective:
 
 
 def default_objective() -> Objective:
-    """LAPO's first stage: for rollouts of which nobody noted what rewarded them."""
+    """Discovery: for rollouts that were recorded without a note of their objective."""
     return objective("discovery")
 
 

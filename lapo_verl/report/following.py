@@ -45,7 +45,7 @@ class Followed:
     def cells(self) -> list[str]:
         """The cells of its row in a table."""
         lengths = right_and_wrong({"tokens_right": self.tokens_right, "tokens_wrong": self.tokens_wrong})
-        asked = "itself" if self.asked is None else f"{self.asked:.0f}"
+        asked = "self" if self.asked is None else f"{self.asked:.0f}"
         relative = "-" if self.relative_error is None else f"{100 * self.relative_error:.1f}"
         rest = ["-" if value is None else f"{value:.1f}" for value in (self.error, self.near)]
         return [asked, f"{self.tokens:.1f}", lengths, f"{self.pass_at_1:.1f}", rest[0], relative, rest[1]]

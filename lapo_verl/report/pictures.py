@@ -234,7 +234,7 @@ def draw_following(models: Mapping[str, Sequence[Followed]], path: Path, title: 
                 )
             else:
                 star = {"marker": "*", "markersize": 14, "linestyle": "", "color": _colour(position)}
-                right.plot([each.tokens], [each.pass_at_1], **star, label=_name(f"{name}, itself"))
+                right.plot([each.tokens], [each.pass_at_1], **star, label=_name(f"{name}, self"))
     edge = 1.05 * max(each.asked or 0 for budgets in models.values() for each in budgets)
     left.plot([0, edge], [0, edge], color="black", linestyle="--", linewidth=1, label="as asked")
     left.set(xlabel="tokens asked for", ylabel="mean tokens used", title="Does it keep to the budget?")

@@ -63,7 +63,7 @@ def make_sections(numbers: Numbers, folder: Path, progress: Callable[[str], obje
     sections.append(
         Section(
             "Left out",
-            [Text(numbers.left_out or ["Nothing: all that the runs hold was used, and no part is missing."])],
+            [Text(numbers.left_out or ["Nothing: the report uses all that the runs contain."])],
         )
     )
     return sections
@@ -175,9 +175,9 @@ def _pareto(numbers: Numbers, folder: Path) -> Iterator[Picture]:
 def _following(numbers: Numbers, folder: Path) -> Iterator[Table | Picture]:
     for benchmark, models in numbers.following.items():
         yield Table(
-            f"{benchmark}: tokens asked for, in the words of the training, and tokens used; itself: the model planned "
-            "alone. Error: mean distance of a response's length from the budget; within 10 %: share of the responses. "
-            "Right / wrong: mean tokens of right and of wrong answers.",
+            f"{benchmark}: tokens asked for, in the words of the training, and tokens used; self: the model planned "
+            "its own length. Error: mean distance of a response's length from the budget; within 10 %: share of the "
+            "responses. Right / wrong: mean tokens of right and of wrong answers.",
             ["model", *CELLS],
             [[name, *each.cells()] for name, budgets in models.items() for each in budgets],
         )
@@ -298,7 +298,7 @@ def _steps(numbers: Numbers, folder: Path) -> Iterator[Table | Picture]:
 
 def _adherence(numbers: Numbers, folder: Path) -> Iterator[Table | Picture]:
     if not numbers.adherence:
-        numbers.left_out.append("Adherence: no run's log or store tells of budgets that were shown (stage 2)")
+        numbers.left_out.append("Adherence: no run's log or store has budgets that prompts showed (stage 2)")
         return
     rows = []
     for run, steps in numbers.adherence.items():
@@ -407,9 +407,9 @@ def _verdict(change: Change) -> str:
     assert change.tokens is not None
     lengths, accuracy = _direction(change.tokens), _direction(change.pass_at_1)
     if lengths is None or accuracy is None:
-        return "One problem says nothing certain."
-    said = {-1: "Shorter", 0: "No difference in length shown", 1: "Longer"}[lengths]
-    return f"{said}, {({-1: 'less accurate', 0: 'no difference in accuracy shown', 1: 'more accurate'})[accuracy]}."
+        return "One problem is too few to say."
+    shorter = {-1: "Shorter", 0: "No clear change in length", 1: "Longer"}[lengths]
+    return f"{shorter}, {({-1: 'less accurate', 0: 'no clear change in accuracy', 1: 'more accurate'})[accuracy]}."
 
 
 def _direction(estimate: Estimate) -> int | None:

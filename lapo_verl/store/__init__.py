@@ -1,7 +1,7 @@
-"""The length store: what is known of every problem, durable, in one SQLite file.
+"""The length store: what is known about every problem, durable, in one SQLite file.
 
-One writer, many readers. ``LengthStore`` is the door; ``schema`` says what the file holds, ``steps`` records, ``lock``
-keeps the second writer out, ``snapshot`` makes copies and puts them back, ``problem_id`` names problems without one.
+One writer, many readers. ``LengthStore`` is the interface; ``schema`` defines the file, ``steps`` records, ``lock``
+keeps a second writer out, ``snapshot`` makes copies and puts them back, ``problem_id`` names problems without an id.
 """
 
 from lapo_verl.store.errors import StoreDamagedError, StoreError, StoreLockedError

@@ -1,4 +1,4 @@
-"""The store's door: records steps, answers what is known, forgets and copies."""
+"""The store's interface: records steps, answers queries, rewinds and copies."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _CHECKSUMS = "SELECT record, checksum FROM records WHERE record > ? ORDER BY rec
 
 
 class LengthStore:
-    """What is known of every problem's lengths, in one SQLite file; made by ``LengthStore.open``.
+    """What is known about every problem's lengths, in one SQLite file; made by ``LengthStore.open``.
 
     One process writes, any number on the same host read, and readers never wait for the writer. Threads may
     share a store; a forked process has to open its own. Steps are recorded in the order of training; to go
@@ -65,8 +65,8 @@ class LengthStore:
     ``snapshot``. After ``make_whole`` and ``close`` the file is whole by itself; a copy that lacks its ``-wal``
     is refused when it is opened.
 
-    A store of an earlier schema is read as if it were one of today's, and a writer carries it over. Of the first one,
-    which has no lengths of wrong rollouts, the old file stays beside it as ``<name>.v1``.
+    A store of an earlier schema can be read like a current one, and a writer converts it. The first schema has no
+    lengths of wrong rollouts: its old file stays beside the new one as ``<name>.v1``.
 
     >>> import tempfile
     >>> from lapo_verl.objectives import objective
@@ -137,10 +137,10 @@ class LengthStore:
     def begin_run(self, name: str, objective: Objective, settings: Mapping[str, Any]) -> None:
         """Notes that what follows is the training ``name``: a new one, or one that is resumed.
 
-        Of one that is resumed, the objective's fields and the settings take the place of those that it had noted.
+        For a run that is resumed, the objective's fields and the settings replace those that the store has noted.
 
         Args:
-            name: the run's name, ``objective.name`` by habit.
+            name: the run's name, usually ``objective.name``.
             objective: what it is trained with.
             settings: what else its numbers depend on, see ``Run``; JSON values.
 
@@ -160,7 +160,7 @@ class LengthStore:
         same run and step, gets its target from all of the step's rollouts so far. The memory goes on with each call.
 
         Args:
-            run: the training's name. One that nobody has begun begins here.
+            run: the training's name. One that has not begun begins here.
             step: the training step, >= 0.
             groups: what was sampled; may be empty, which changes no target and no memory.
             objective: makes targets and memory (``update`` and ``adapt``), given the targets from before the step, and
@@ -386,7 +386,7 @@ class LengthStore:
         """Checks the snapshot at ``copy_path`` and puts it at ``path``, in place of what is there.
 
         A file at ``path`` that is not a readable store is kept beside it with ``.damaged`` added to its name.
-        Who has ``path`` open for reading goes on to see the old store and must open it again.
+        A reader that has ``path`` open still sees the old store, and must open it again.
 
         Raises:
             StoreDamagedError: the copy is not a store, is damaged, or was written by a newer version.
@@ -398,7 +398,7 @@ class LengthStore:
     def make_whole(self) -> None:
         """Brings every step into the main file, so that it can be copied alone until the next step is recorded.
 
-        Where another program reads for long, it is given up; a copy of the main file is then refused.
+        If another program reads for too long, the steps stay in the ``-wal``, and a copy of the main file is refused.
         """
         self._check_process()
         with self._threads, explained(self.path):

@@ -21,8 +21,8 @@ class GroupRecord:
 
     Attributes:
         problem_id: the problem's name, see ``problem_id``.
-        lengths: of the rollouts, at least one, in tokens; None for a wrong one whose length nobody knows, as in a
-            store of the first schema.
+        lengths: of the rollouts, at least one, in tokens; None for a wrong one of unknown length, as in a store of
+            the first schema.
         correct: whether each rollout is correct.
         prompt_budget: the number of tokens that their prompt named; None where it named none.
         filtered: whether the trainer dropped the group, so that the model was not trained on it.

@@ -72,7 +72,7 @@ def is_correct(
 def verify(
     response: str, ground_truth: str, timeout_s: float = DEFAULT_TIMEOUT_S, *, forms: Sequence[Form] = ("boxed",)
 ) -> Verdict:
-    """``is_correct`` with what was found: the answer, and whether the server ran out of time over it.
+    """As ``is_correct``, with the same arguments; the verdict also has the answer, and whether the server timed out.
 
     >>> verify("It is 7. The answer is 7.", "7", forms=("boxed", "sentence"))
     Verdict(correct=True, answer='7', timed_out=False)

@@ -302,7 +302,7 @@ def test_a_tokenizer_that_loses_text_and_one_without_a_template(tmp_path: Path) 
     config = json.loads((plain / "tokenizer_config.json").read_text())
     del config["chat_template"]
     (plain / "tokenizer_config.json").write_text(json.dumps(config))
-    assert "has no chat template and no training noted one" in error(plain, "-o", out, EXACT)
+    assert "neither the tokenizer nor the training's note has a chat template" in error(plain, "-o", out, EXACT)
     (plain / "tokenizer.json").write_text("{}")
     assert "the tokenizer cannot be loaded" in error(plain, "-o", out, EXACT)
     (plain / "tokenizer.json").unlink()

@@ -480,8 +480,8 @@ def test_resumed_on_other_data(tmp_path: Path, overrides: list[str], monkeypatch
     place.rmdir()
     checkpoint(tmp_path / "checkpoints", 10, problem="other{}")
     (warning,) = other_data(check(compose_config("lapo_discovery", overrides)))
-    assert "global_step_10: was made on other data: of the 8 problems" in warning
-    assert "8 training problems 0 are the same" in warning
+    assert "global_step_10: was made on other data: lapo_store.sqlite has 8 problems" in warning
+    assert "data.train_files has 8, and they share 0" in warning
     # What only validates needs no store.
     only = [*overrides, "trainer.val_only=true"]
     assert not other_data(check(compose_config("lapo_internalization", only)))

@@ -202,7 +202,7 @@ def test_a_file_of_ones_own(write_source: Write, lapo_data: LapoData, tmp_path: 
     assert rows_of(tmp_path / "named.parquet")[1]["extra_info"]["problem_id"] == "named/2^10?"
     missing = lapo_data("convert", source, "--output", tmp_path / "x.parquet")
     assert missing.exit_code == 1
-    assert f"{source}: no column is known to hold questions; it has: task, result, grade" in missing.output
+    assert f"{source}: found no column with questions; its columns are: task, result, grade" in missing.output
     assert "--prompt-column" in missing.output
     assert "must end in .parquet" in lapo_data("convert", source, *columns, "--output", tmp_path / "x.csv").output
 

@@ -129,9 +129,9 @@ def test_the_delimiter_is_found(delimiter: str, ending: str, tmp_path: Path, con
     [
         (
             [{"task": "a", "result": "1"}],
-            "no column is known to hold questions; it has: task, result; .*--prompt-column",
+            "found no column with questions; its columns are: task, result; .*--prompt-column",
         ),
-        ([{"question": "a", "result": "1"}], "no column is known to hold answers; it has: .*--answer-column"),
+        ([{"question": "a", "result": "1"}], "found no column with answers; its columns are: .*--answer-column"),
         (
             [{"prompt": [{"role": "user", "content": "a"}], "reward_model": {"ground_truth": "1"}}],
             "verl's format already",
@@ -257,11 +257,14 @@ GOOD = talk(("user", "1?"), ("assistant", "1"))
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        (talk(("user", "a?"), ("assistant", "1"), ("user", "b?"), ("assistant", "2")), "not exactly one question"),
-        (talk(("assistant", "1")), "not exactly one question"),
+        (
+            talk(("user", "a?"), ("assistant", "1"), ("user", "b?"), ("assistant", "2")),
+            "must have exactly one question",
+        ),
+        (talk(("assistant", "1")), "must have exactly one question"),
         (talk(("user", "a?"), ("tool", "1")), "neither the user's nor the assistant's"),
         (talk(("user", "a?")), "the ground truth is empty"),
-        (talk(("user", [{"type": "image_url"}]), ("assistant", "1")), "not text alone"),
+        (talk(("user", [{"type": "image_url"}]), ("assistant", "1")), "contains more than text"),
         ({"messages": ["a?"]}, "not an object"),
         ({"messages": 7}, "not a text"),
     ],

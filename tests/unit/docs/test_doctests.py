@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = ("lapo_verl.objectives", "lapo_verl.store", "lapo_verl.verify", "lapo_verl.guidance")
 MODULES = [
     module.name
-    for package in PACKAGES
+    for package in (*PACKAGES, "lapo_verl.data")
     for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}.")
 ]
 API = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")

@@ -72,7 +72,7 @@ def test_arguments_that_say_nothing_are_named(read: Callable[[], object], messag
         ({"conflicts": (5, 5)}, "given twice"),
         ({"budgets": (20, 0)}, "a budget must be at least 1 token"),
         ({"cuts": (64, 64)}, "a cut is given twice"),
-        ({"overrides": ("lapo.guidance.form=exact",)}, "a sentence is shown with --budget alone"),
+        ({"overrides": ("lapo.guidance.form=exact",)}, "needs --budget: only then do prompts name a length"),
         ({"conflict_text": "be quick"}, "needs {n} for the length"),
         ({"overrides": ("b.parquet",)}, "'b.parquet' is not a key=value"),
     ],

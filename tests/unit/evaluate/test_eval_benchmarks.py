@@ -63,7 +63,7 @@ def test_types_that_do_not_fit_together_are_named(tmp_path: Path) -> None:
     one = write_rows(tmp_path / "one.jsonl", [problem("a", year=2024)])
     two = write_rows(tmp_path / "two.jsonl", [problem("b", year={"from": 2024})])
     asked = [q for path in (one, two) for q in questions(read_benchmark(path.stem, path, "lapo"), PLAIN, n=1)]
-    with pytest.raises(EvalError, match="one, two do not go into one file"):
+    with pytest.raises(EvalError, match="one, two cannot be put into one file"):
         write_questions(asked, tmp_path / "out.parquet")
 
 

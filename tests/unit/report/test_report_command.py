@@ -89,7 +89,7 @@ def test_all_of_it_is_there(report: Path) -> None:
     for heading in ("Result", "Truncation", "By difficulty level", "Keywords by behaviour", "Left out"):
         assert heading in page.text
     assert "-37.6 % (" in page.text
-    assert "Nothing: all that the runs hold was used" in page.text
+    assert "Nothing: the report uses all that the runs contain" in page.text
     markdown = (report / "report.md").read_text()
     assert "| validation | d step 12 | 91.7 (" in markdown
     assert "![" in markdown and "(pareto.png)" in markdown
