@@ -51,7 +51,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a source's split. Its methods raise ``SourceError`` for a column that is missing or of another kind."""
+    """One row of a source's split. Its methods raise ``SourceError`` if a column is missing or of another kind."""
 
     values: Mapping[str, Any]
     index: int  # from 0, in its file or split
