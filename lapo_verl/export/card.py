@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from lapo_verl import markdown
 from lapo_verl.evaluate.evaluation import Result
 from lapo_verl.evaluate.table import averages
 from lapo_verl.export.errors import ExportError
@@ -95,7 +95,7 @@ def _training(lineage: Lineage) -> Iterator[str]:
         rows += [(f"`{key}`", str(value)) for key, value in lineage.note.keys.items() if value is not None]
     if rows:
         yield "## Training"
-        yield _table(("what", "value"), rows)
+        yield markdown.table(("what", "value"), rows)
 
 
 def _results(evaluated: Evaluated) -> Iterator[str]:
@@ -106,7 +106,7 @@ def _results(evaluated: Evaluated) -> Iterator[str]:
         rows.append((row.benchmark, row.condition, name, str(row.problems), str(row.n or ""), *numbers))
     yield "## Results"
     yield "Pass@1 in percent and mean response tokens (`lapo eval`)."
-    yield _table(("benchmark", "condition", "model", "problems", "n", "Pass@1", "tokens", "cut off, %"), rows)
+    yield markdown.table(("benchmark", "condition", "model", "problems", "n", "Pass@1", "tokens", "cut off, %"), rows)
 
 
 def _use(guidance: GuidanceConfig | None) -> Iterator[str]:
@@ -133,11 +133,6 @@ _LIMITS = """## Limits
 
 A budget is a wish, not a limit: answers are shorter or longer than asked for. A hard limit is the server's
 `max_tokens`, which cuts the answer off. Budgets far from the lengths of the training are followed worst."""
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def _percent(value: float | None) -> str:

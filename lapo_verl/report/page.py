@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader
 from rich.table import Table as RichTable
 from rich.text import Text as RichText
+
+from lapo_verl import markdown
 
 
 @dataclass(frozen=True)
@@ -114,20 +115,11 @@ def to_markdown(title: str, sections: Sequence[Section]) -> str:
         lines += [f"## {section.title}", ""]
         for part in parts:
             if isinstance(part, Text):
-                lines += [f"- {_cell(sentence)}" for sentence in part.sentences]
+                lines += [f"- {markdown.line(sentence)}" for sentence in part.sentences]
             elif isinstance(part, Picture):
-                lines += [f"![{_cell(part.caption)}]({part.file.name})", "", _cell(part.caption)]
+                lines += [f"![{markdown.line(part.caption)}]({part.file.name})", "", markdown.line(part.caption)]
             else:
-                names = part.numbers_from
-                lines += [_cell(part.caption), "", _row(part.header)]
-                lines += [_row(["---"] * names + ["---:"] * (len(part.header) - names)), *map(_row, part.rows)]
+                lines += [markdown.line(part.caption), ""]
+                lines.append(markdown.table(part.header, part.rows, part.numbers_from))
             lines.append("")
     return "\n".join(lines)
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(_cell(cell) for cell in cells)} |"
-
-
-def _cell(text: str) -> str:
-    return html.escape(" ".join(text.split()), quote=False).replace("|", "\\|")

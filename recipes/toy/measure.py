@@ -26,6 +26,7 @@ import torch
 from rich.progress import track
 from transformers import AutoTokenizer, LlamaForCausalLM
 
+from lapo_verl import markdown
 from toy.llama import Rollout, by_level, sample
 from toy.task import (
     LETTERS,
@@ -97,9 +98,7 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> s
     def cell(value: Any) -> str:
         return f"{value:.1f}" if isinstance(value, float) else str(value)
 
-    lines = [f"### {title}", "", "| " + " | ".join(header) + " |", "| " + " | ".join("---" for _ in header) + " |"]
-    lines += ["| " + " | ".join(cell(value) for value in row) + " |" for row in rows]
-    return "\n".join(lines) + "\n"
+    return f"### {title}\n\n{markdown.table(header, [[cell(value) for value in row] for row in rows])}\n"
 
 
 def level_rows(rollouts: Sequence[Rollout]) -> list[list[Any]]:

@@ -27,7 +27,7 @@ BESIDE = {
     *(("export", "doctor"), ("export", "evaluate")),
 }
 # Any room may import them, and they import no room.
-UTILITIES = {"console", "files", "paths", "hub", "cpu"}
+UTILITIES = {"console", "files", "markdown", "paths", "hub", "cpu"}
 # Rooms that can be imported without what follows.
 LIGHT = {"guidance", "store", "verify", "config", "objectives", "runs", "data", "replay", "report", "export"}
 HEAVY = {"verl", "torch", "tensordict", "transfer_queue", "vllm", "ray"}

@@ -18,12 +18,13 @@ MODULES = [
     for package in (*PACKAGES, "lapo_verl.data")
     for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}.")
 ]
+UTILITIES = ("lapo_verl.markdown",)
 API = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
 # (package, name) of everything on the API page.
 PUBLIC = [(name.rpartition(".")[0], name.rpartition(".")[2]) for name in re.findall(r"^::: (\S+)$", API, re.MULTILINE)]
 
 
-@pytest.mark.parametrize("name", [*PACKAGES, *MODULES])
+@pytest.mark.parametrize("name", [*PACKAGES, *MODULES, *UTILITIES])
 def test_the_examples_run(name: str) -> None:
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
