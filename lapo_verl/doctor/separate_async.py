@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from omegaconf import DictConfig
 
 from lapo_verl.doctor.diagnostic import Finding
+from lapo_verl.doctor.verl_settings import uses_lora
 
 MODE = "separate_async"
 # verl's levels at which it writes lines of level INFO; it takes INFO where the variable is not set.
@@ -29,6 +30,11 @@ def separate_async_findings(config: DictConfig) -> Iterator[Finding]:
         yield _error(
             "actor_rollout_ref.rollout.checkpoint_engine.backend=naive copies weights within one process, and vLLM is "
             "in another one. Set it to nccl (on a CPU, platform=cpu sets it to gloo)"
+        )
+    if uses_lora(config) and not config.actor_rollout_ref.model.lora.merge:
+        yield _error(
+            "verl then sends vLLM the base model without the LoRA adapter, and all rollouts would be the base model's. "
+            "Set actor_rollout_ref.model.lora.merge=true, which sends them as one"
         )
     if not config.actor_rollout_ref.hybrid_engine and os.environ.get("VERL_LOGGING_LEVEL", "INFO") in SHOWS_INFO:
         yield _error(

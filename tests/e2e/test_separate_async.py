@@ -20,6 +20,7 @@ from verl_runs import Inputs, Run, correct_and_lengths, groups_of, kill_after_ch
 
 from lapo_verl.guidance import guidance_text
 from lapo_verl.objectives import objective
+from lapo_verl.replay.command import run_replay
 from lapo_verl.store import GroupRecord, LengthStore
 
 BATCH, STEPS, BUDGET = 8, 3, 90
@@ -117,6 +118,12 @@ def test_rewards_reach_the_end_of_the_step(training: Training) -> None:
         dumped = {row["uid"]: row["score"] for row in training.run.dump("rollouts", step)}
         assert len(dumped) == BATCH * 4
         assert dumped == pytest.approx(written)
+
+
+def test_a_replay_gives_back_what_was_trained_on(training: Training) -> None:
+    check = run_replay(training.run.folder / "rollouts", of="internalization", store=training.run.store)["check"]
+    assert check["rewards"]["equal"] == check["rewards"]["rollouts"] >= 2 * BATCH * 4
+    assert check["budgets"]["equal"] == check["budgets"]["visits"]
 
 
 def test_eq_8_counts_visits_that_were_shown_an_older_budget(training: Training) -> None:

@@ -20,6 +20,7 @@ def config(**changes: Any) -> DictConfig:
             "data": {"train_batch_size": 128},
             "actor_rollout_ref": {
                 "hybrid_engine": True,
+                "model": {"lora_rank": 0, "lora_adapter_path": None, "lora": {"merge": False}},
                 "actor": {"ppo_mini_batch_size": 32},
                 "rollout": {"nnodes": 1, "checkpoint_engine": {"backend": "nccl"}},
             },
@@ -45,6 +46,10 @@ def test_what_works() -> None:
     assert texts() == []
 
 
+def test_an_adapter_that_is_merged_is_sent() -> None:
+    assert texts(actor_rollout_ref__model__lora_rank=8, actor_rollout_ref__model__lora__merge=True) == []
+
+
 def test_another_mode_is_not_looked_at() -> None:
     assert texts(trainer__v1__trainer_mode="sync", actor_rollout_ref__rollout__nnodes=0) == []
 
@@ -54,6 +59,8 @@ def test_another_mode_is_not_looked_at() -> None:
     [
         ("actor_rollout_ref__rollout__nnodes", 0, "Set actor_rollout_ref.rollout.nnodes=1"),
         ("actor_rollout_ref__rollout__checkpoint_engine__backend", "naive", "Set it to nccl"),
+        ("actor_rollout_ref__model__lora_rank", 8, "Set actor_rollout_ref.model.lora.merge=true"),
+        ("actor_rollout_ref__model__lora_adapter_path", "adapter", "Set actor_rollout_ref.model.lora.merge=true"),
         ("actor_rollout_ref__hybrid_engine", False, "Set VERL_LOGGING_LEVEL=WARNING"),
         ("actor_rollout_ref__actor__ppo_mini_batch_size", 128, "Set actor_rollout_ref.actor.ppo_mini_batch_size=32"),
         ("data__train_batch_size", 130, "Set data.train_batch_size to a multiple of 4"),
