@@ -159,7 +159,7 @@ def stats(
     if as_json:
         typer.echo(json.dumps({**totals, "most_changed": changed}))
     else:
-        Console().print(*store_stats.tables(totals, changed), sep="\n")
+        Console().print(*store_stats.tables(totals, changed), store_stats.COPY_HINT, sep="\n", soft_wrap=True)
     if exported is not None:
         typer.echo(f"{export}: {exported} records", err=as_json)
 

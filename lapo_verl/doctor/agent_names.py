@@ -41,7 +41,7 @@ def row_loops(split: str, names: Mapping[str | None, int], default: str, guided:
             f"{text}: these rows would get no guidance and count as guided. Write {TOOL_LOOP} where they use tools and "
             f"{SINGLE_TURN_LOOP} where they do not, or take the column agent_name out of the data"
         )
-    return [*found, Finding("warning", f"{text}; take the column agent_name out of the data if that is not meant")]
+    return [*found, Finding("warning", f"{text}; take the column agent_name out of the data if you do not want that")]
 
 
 def _share(count: int, rows: int) -> str:

@@ -55,7 +55,7 @@ def _without_effect(settings: LapoConfig, hooks: bool, resumes: bool) -> Iterato
             "the baseline rewards correctness alone, without a store, a length reward and guidance",
         )
     if not objective.keeps_targets:
-        yield start_keys.__contains__, f"the objective {objective.name} needs nothing that an earlier run knows"
+        yield start_keys.__contains__, f"the objective {objective.name} uses nothing of an earlier run"
     elif settings.init_from is None and not objective.starts_from_targets:
         yield "lapo.max_unknown_share".__eq__, "lapo.init_from is not set, so the run starts with an empty store"
     elif resumes:
@@ -96,7 +96,7 @@ def saving_warnings(config: DictConfig) -> Iterator[Finding]:
     saved = OmegaConf.select(config, "actor_rollout_ref.actor.checkpoint.save_contents") or []
     if "hf_model" not in saved:
         yield _warning(
-            "actor_rollout_ref.actor.checkpoint.save_contents lacks hf_model: a next stage and lapo eval start from "
+            "actor_rollout_ref.actor.checkpoint.save_contents lacks hf_model: the next stage and lapo eval start from "
             "weights in Hugging Face format, which you would have to make with python -m verl.model_merger; add "
             "hf_model to the list"
         )

@@ -228,7 +228,7 @@ def _names(source: Source, objectives: str | None) -> list[str]:
         return objective_names()
     needing = [name for name in objective_names() if objective_class(name).needs_wrong_lengths]
     source.notes.append(
-        f"left out, for a store of the first schema lacks the lengths of wrong rollouts: {', '.join(needing)}"
+        f"left out, because a store of the first schema lacks the lengths of wrong rollouts: {', '.join(needing)}"
     )
     return [name for name in objective_names() if name not in needing]
 
@@ -240,8 +240,8 @@ def _note_unnamed_budgets(source: Source, settings: Sequence[Setting]) -> None:
     telling = [each.name for each in settings if any(o.names_budget for o in each.objectives.values())]
     if telling:
         source.notes.append(
-            f"the prompts of these rollouts named no budget, those of {', '.join(telling)} would have: they reward as "
-            "where the prompt names none"
+            f"the prompts of these rollouts named no budget, and training with {', '.join(telling)} names one: the "
+            "rewards here are those without a budget in the prompt"
         )
 
 
@@ -398,7 +398,7 @@ def tables(report: Mapping[str, Any]) -> Iterator[Table]:
         if others or of_the_run["metrics"]["budget_mean"] is not None:
             budgets = _table([of_the_run, *others], BUDGET_COLUMNS, f"{run}: budgets after step {last}, tokens")
             if len(others) < len(metrics):
-                budgets.caption = "Settings that are not shown make the budgets of the run, or none."
+                budgets.caption = "Settings that are missing here make the same budgets as the run, or none."
             yield budgets
 
 

@@ -164,7 +164,7 @@ def compute(
     for problem in options.problems:
         in_store = any(problem in problems for problems in numbers.budgets.values())
         if not in_store and not any(model.has(problem) for model in models.values()):
-            left_out.append(f"Problem {problem!r}: neither the samples nor a length store know it")
+            left_out.append(f"Problem {problem!r}: it is neither in the samples nor in a length store")
     return numbers
 
 

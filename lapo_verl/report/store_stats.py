@@ -19,6 +19,7 @@ from lapo_verl.store import LengthStore, Record
 
 ROWS_AT_ONCE = 10_000
 VISITS_SHOWN = 2_000
+# Below the tables of a store.
 COPY_HINT = "To copy a store, take the snapshot in a checkpoint: global_step_N/lapo_store.sqlite."
 SCHEMA = pa.schema(
     [
@@ -93,7 +94,6 @@ def tables(totals: dict[str, Any], changed: list[dict[str, Any]]) -> Iterator[Ta
         overview.add_row(f"steps of {run}", f"{steps:,}")
     for percentile, tokens in totals["budget_percentiles"].items():
         overview.add_row(f"target, percentile {percentile}", f"{tokens:.1f} tokens")
-    overview.caption = COPY_HINT
     yield overview
     if changed:
         table = Table("problem", "first target", "last target", "change", title="most changed, tokens")

@@ -54,7 +54,11 @@ def starting_point(init_from: Path) -> StartingPoint:
             "trainer.default_local_dir of the Discovery run, and train it with trainer.save_freq above 0"
         )
     newest = checkpoints[0]
-    why = why_no_model(newest) if model_in(newest) is None else f"{newest} has no {SNAPSHOT}, was it Discovery's?"
+    why = (
+        why_no_model(newest)
+        if model_in(newest) is None
+        else f"{newest} has no {SNAPSHOT}, is it a checkpoint of Discovery?"
+    )
     if (newest / "actor" / LORA_NOTE).is_file():
         why += f" as actor_rollout_ref.model.path, with lapo.init_from={newest / SNAPSHOT}"
     raise StartingPointError(f"lapo.init_from={init_from}: {why}")
@@ -77,7 +81,7 @@ def stage_one_weights(init_from: str | None) -> str:
     weights = starting_point(path).weights
     if weights is None:
         raise StartingPointError(
-            f"lapo.init_from={init_from}: is a store's file, which says nothing of the weights. Name the folder of the "
+            f"lapo.init_from={init_from}: is a store's file and has no weights. Name the folder of the "
             "Discovery run instead, or set actor_rollout_ref.model.path as well"
         )
     return str(weights)

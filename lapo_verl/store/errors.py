@@ -46,7 +46,7 @@ def _explain_sqlite(path: Path, error: sqlite3.Error) -> StoreError:
         return _no_access(path, text)
     if "locked" in said or "busy" in said:
         return StoreLockedError(
-            f"{path}: another program holds the file ({text}). Close it, an sqlite3 shell for instance."
+            f"{path}: another program holds the file ({text}). Close that program (an sqlite3 shell, for instance)."
         )
     if "closed" in said:
         return StoreError(f"{path}: the store is closed. Open it again with LengthStore.open.")
@@ -64,7 +64,7 @@ def _explain_os(path: Path, error: OSError) -> StoreError:
         return _full(path, text)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
         return _no_access(path, text)
-    return StoreError(f"{path}: {text}. See that the file's disk works, then run again.")
+    return StoreError(f"{path}: {text}. Check the file's disk, then run again.")
 
 
 def _full(path: Path, text: str) -> StoreError:

@@ -1,4 +1,4 @@
-"""Lengths of two kinds may not meet in a store: of the whole response, and of its thinking."""
+"""A store has lengths of one kind: of whole responses, or of their thinking."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ def check_scope(store: LengthStore, scope: str) -> None:
         if run.steps and noted != scope:
             raise StoreError(
                 f"{store.path}: its lengths were counted with lapo.length.scope={noted} in the run {run.name}, this "
-                f"run has lapo.length.scope={scope}: targets and lengths would be of two kinds. Set "
+                f"run has lapo.length.scope={scope}: targets and lengths would count different tokens. Set "
                 f"lapo.length.scope={noted}, or train {run.name} again with {scope}"
             )

@@ -387,7 +387,7 @@ def test_a_value_out_of_range_is_said_once(doctor: Doctor) -> None:
     [
         ("lapo_discovery", ["lapo.init_from=x"], None, None),
         ("lapo_discovery", ["lapo.max_unknown_share=0.9"], "lapo.max_unknown_share", "starts with an empty store"),
-        ("length_control", ["objective=kimi", "lapo.init_from=x"], "lapo.init_from", "kimi needs nothing"),
+        ("length_control", ["objective=kimi", "lapo.init_from=x"], "lapo.init_from", "kimi uses nothing"),
         ("lapo_discovery", ["lapo.guidance.form=range"], "lapo.guidance.form", "no guidance"),
         ("lapo_discovery", ["lapo.objective.statistic=mean", "lapo.objective.low=20"], None, None),
         ("lapo_internalization", ["lapo.objective.statistic=mean", "lapo.objective.sigma=60"], None, None),

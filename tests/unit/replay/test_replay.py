@@ -393,7 +393,7 @@ def test_a_reward_of_wrong_answers_is_no_length(store: Path) -> None:
 def test_objectives_that_would_have_named_a_budget_are_said(store: Path) -> None:
     report = replay_json(store, "--of", "discovery", "--objective", "l1,kimi,truncation")
     (note,) = report["notes"]
-    assert "those of l1, truncation would have" in note
+    assert "training with l1, truncation names one" in note
     assert metrics_of(report, "discovery", "l1")["length_share"] == 0
     assert replay_json(store, "--objective", "l1")["notes"] == [], "stage 2 named budgets"
 

@@ -112,7 +112,7 @@ def test_budgets_over_time(recorded: Path) -> None:
     assert list(numbers.budgets["i"]) == ["5+4", "4+4-0-8-7-4", "8+5-3"]
     records = numbers.budgets["i"]["4+4-0-8-7-4"]
     assert (records[0].target, records[-1].target) == (110.0, 34.0)
-    assert numbers.left_out == ["Problem 'unknown': neither the samples nor a length store know it"]
+    assert numbers.left_out == ["Problem 'unknown': it is neither in the samples nor in a length store"]
     assert len(numbers.visits["i"]) == 16  # 8 groups in each of the last two of eight steps
 
 

@@ -94,7 +94,7 @@ def test_the_config_takes_weights_and_store_from_the_one_key(tmp_path: Path) -> 
     assert starting_point(init_from).store == newest / "lapo_store.sqlite"
     for given, message in (
         (None, "set lapo.init_from to the folder"),
-        (str(newest / "lapo_store.sqlite"), "is a store's file, which says nothing of the weights"),
+        (str(newest / "lapo_store.sqlite"), "is a store's file and has no weights"),
         ("runs/typo", "does not exist"),
     ):
         config.lapo.init_from = given
