@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from verl.trainer.ppo.v1.replay_buffer import FILTER_GROUPS_REWARD_METRIC, Repla
 from lapo_verl.config import LENGTH_FIELDS, LapoConfig
 from lapo_verl.hooks.checkpoint import open_store, resume_point, trains
 from lapo_verl.hooks.dynamic_sampling import buffer_arguments, check_progress
+from lapo_verl.hooks.run_folder import check_run_folder
 from lapo_verl.hooks.step import Rollout, Step, step_metrics
 from lapo_verl.hooks.tokenizer_check import check_tokenizer
 from lapo_verl.hooks.turns import generated_turns
@@ -82,6 +84,7 @@ class _LapoSampling:
             self._open_store(sampler_kwargs)
 
     def _open_store(self, sampler_kwargs: Any) -> None:
+        check_run_folder(Path(sampler_kwargs.default_local_dir))
         checkpoint = resume_point(
             sampler_kwargs.default_local_dir, sampler_kwargs.resume_mode, sampler_kwargs.resume_from_path
         )
