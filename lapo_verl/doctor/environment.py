@@ -8,10 +8,10 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from lapo_verl.doctor.cluster import cluster_address
 from lapo_verl.doctor.diagnostic import Finding
 
 # verl's resource pool reserves this many logical CPUs in Ray beside each device (ResourcePoolManager, V1 trainer).
@@ -76,11 +76,8 @@ def _attention(config: DictConfig, installed: Callable[[str], bool]) -> Iterator
 
 
 def starts_ray(config: DictConfig) -> bool:
-    """Whether this command starts a Ray of its own, rather than joining a cluster, by ``ray.init``'s own rules."""
-    ray_init = config.ray_kwargs.ray_init
-    running = Path(os.environ.get("RAY_TMPDIR") or "/tmp") / "ray" / "ray_current_cluster"  # written by `ray start`
-    is_cluster = ray_init.get("address") or os.environ.get("RAY_ADDRESS") or running.exists()
-    return not is_cluster and int(config.trainer.nnodes) == 1
+    """Whether this command starts a Ray of its own, on one node."""
+    return cluster_address(config) is None and int(config.trainer.nnodes) == 1
 
 
 def needed_devices(config: DictConfig) -> int:

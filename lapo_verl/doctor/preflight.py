@@ -25,6 +25,7 @@ from lapo_verl import cpu
 from lapo_verl.config import LapoConfig
 from lapo_verl.data.rows import agent_names, check_rows
 from lapo_verl.doctor.agent_names import row_loops
+from lapo_verl.doctor.cluster import cluster_findings
 from lapo_verl.doctor.config_warnings import config_warnings
 from lapo_verl.doctor.custom_code import custom_code_findings, score_function_findings
 from lapo_verl.doctor.diagnostic import Finding
@@ -290,6 +291,11 @@ def check_logical_cpus(run: Run) -> Iterable[Finding]:
     return logical_cpu_findings(run.config)
 
 
+def check_cluster(run: Run) -> Iterable[Finding]:
+    """A run that joins a Ray cluster names no size for it, and absolute paths."""
+    return cluster_findings(run.config)
+
+
 def check_paths(run: Run) -> list[Finding]:
     """One rule for ``~``: verl takes it for a folder's name, so it is refused in verl's paths, data files included."""
     for key in VERLS_PATHS:
@@ -548,6 +554,7 @@ CHECKS: tuple[Check, ...] = (
     check_custom_code,
     check_devices,
     check_logical_cpus,
+    check_cluster,
     check_paths,
     check_writable,
     check_workers,

@@ -422,6 +422,17 @@ def test_too_few_logical_cpus(refusal: Refusal) -> None:
     says(refusal("lapo_discovery", "ray_kwargs.ray_init.num_cpus=2"), "2 logical CPUs", "ray_kwargs.ray_init.num_cpus=")
 
 
+def test_a_run_that_joins_a_cluster(refusal: Refusal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    says(
+        refusal("lapo_discovery"), "num_cpus=32", "joins the Ray at 10.0.0.1:6379", "ray_kwargs.ray_init.num_cpus=null"
+    )
+    sizes = ("ray_kwargs.ray_init.num_cpus=null", "ray_kwargs.ray_init.num_gpus=null")
+    says(
+        refusal("lapo_discovery", *sizes), "default_local_dir=checkpoints is a relative path", f"{tmp_path}/checkpoints"
+    )
+
+
 def test_platform_and_environment_differ(refusal: Refusal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VERL_PLATFORM", "")
     says(refusal("lapo_discovery"), "VERL_PLATFORM=cpu")
