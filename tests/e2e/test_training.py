@@ -125,6 +125,26 @@ def test_a_budget_shows_in_the_next_visit_also_after_a_resume(internalization: R
     assert again > 0
 
 
+def test_the_age_of_a_budget_is_the_steps_since_it_changed(internalization: Run) -> None:
+    known: dict[int, list[int]] = {}
+    with LengthStore.open(internalization.store, read_only=True) as store:
+        for (step, _), rows in groups_of(internalization.recorded()).items():
+            earlier = [r for r in store.history(rows[0]["lapo"]["problem_id"]) if r.run == "discovery" or r.step < step]
+            targets = [None, *(record.target for record in earlier)]
+            changed = [r for before, r in zip(targets, earlier, strict=False) if r.target != before]
+            age = rows[0]["lapo"]["budget_age"]
+            if targets[-1] is None:
+                assert age is None
+            else:
+                # Discovery's two steps came before.
+                assert age == step - (changed[-1].step - 2 if changed[-1].run == "discovery" else changed[-1].step)
+                known.setdefault(step, []).append(age)
+    for step, metrics in internalization.metrics().items():  # of the last start
+        logged = {key: value for key, value in metrics.items() if key == "lapo/budget_age"}
+        assert logged == ({"lapo/budget_age": pytest.approx(np.mean(known[step]))} if step in known else {})
+    assert len({age for ages in known.values() for age in ages}) > 1
+
+
 def test_a_replay_gives_back_what_was_trained_on(discovery: Run, internalization: Run) -> None:
     """With the settings that each training noted in its store; the rewards are those of verl's own dumps."""
     for run, stage, steps in ((discovery, "discovery", 2), (internalization, "internalization", 4)):
