@@ -346,7 +346,7 @@ def draw_budgets(problems: Mapping[str, Sequence[Record]], runs: Sequence[str], 
         for run, begin in begins.items():
             if begin:
                 axes.axvline(begin + 0.5, color="black", linestyle=":", linewidth=1, label=f"{run} begins")
-        axes.set_title(_name(problem), fontsize=SMALL)
+        axes.set_title(_name(problem, 28), fontsize=SMALL)
         axes.set_ylim(bottom=0)
         _whole_steps(axes)
     for axes in grid[:, 0]:

@@ -72,6 +72,8 @@ def served(internalization: Run, inputs: Inputs, tmp_path_factory: pytest.TempPa
         str(port),
         "--max-model-len",
         "256",
+        "--reasoning-parser",
+        "deepseek_r1",
         "--enforce-eager",
         "--dtype",
         "float32",
@@ -107,7 +109,9 @@ def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
 def test_the_server_sees_the_trainings_prompt(served: Served, budget: int | None) -> None:
     answer = served.ask(**({} if budget is None else {"token_budget": budget}))
     assert answer.prompt_token_ids == served.training_ids(budget)
-    assert answer.choices[0].message.content
+    # Eight tokens are thoughts, though neither <think> nor the sentence is in the response.
+    message = answer.choices[0].message
+    assert message.reasoning and message.content is None
 
 
 def test_these_are_the_prompts_that_the_training_sent(served: Served, internalization: Run, inputs: Inputs) -> None:
@@ -124,8 +128,8 @@ def test_streamed_answers_are_the_same(served: Served) -> None:
     whole = served.ask(token_budget=BUDGET)
     pieces = list(served.ask(token_budget=BUDGET, stream=True))
     assert next(ids for piece in pieces if (ids := getattr(piece, "prompt_token_ids", None))) == whole.prompt_token_ids
-    streamed = "".join(piece.choices[0].delta.content or "" for piece in pieces if piece.choices)
-    assert streamed == whole.choices[0].message.content
+    streamed = "".join(getattr(piece.choices[0].delta, "reasoning", None) or "" for piece in pieces if piece.choices)
+    assert streamed == whole.choices[0].message.reasoning
 
 
 @pytest.mark.parametrize("budget", [0, -40, "40", 1.5])
