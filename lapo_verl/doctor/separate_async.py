@@ -33,8 +33,8 @@ def separate_async_findings(config: DictConfig) -> Iterator[Finding]:
         )
     if uses_lora(config) and not config.actor_rollout_ref.model.lora.merge:
         yield _error(
-            "verl then sends vLLM the base model without the LoRA adapter, and all rollouts would be the base model's. "
-            "Set actor_rollout_ref.model.lora.merge=true, which sends them as one"
+            "verl then sends vLLM no LoRA adapter but the base model alone, under names that vLLM does not know, and "
+            "the start hangs. Set actor_rollout_ref.model.lora.merge=true, which sends base model and adapter as one"
         )
     if not config.actor_rollout_ref.hybrid_engine and os.environ.get("VERL_LOGGING_LEVEL", "INFO") in SHOWS_INFO:
         yield _error(
