@@ -1,7 +1,7 @@
 """The paper in miniature: trains and evaluates every row of its tables on a toy task, and writes the results.
 
-    make paper                                      # everything: one night on two cores
-    make paper ARGS="--tables table1 --seeds 1"     # one seed of Table 1: about an hour
+    make paper                                      # everything: ten hours on two cores
+    make paper ARGS="--tables table1 --seeds 1"     # one seed of Table 1: about half an hour
     make paper ARGS=--report                        # only writes the results of what is there
 
 A training that is kept in ``results/cells`` is not done again, wherever it was made; one that was cut short goes on
@@ -29,7 +29,7 @@ from lapo_verl.runs import verl_process
 from lapo_verl.runs.stage import Stage, run_stage
 from lapo_verl.store import LengthStore
 from mini_paper.cells import is_kept, make_cell, write_cell
-from mini_paper.grid import BASE, SEEDS, TABLES, TRAININGS, Hyperparameters, Training, needed
+from mini_paper.grid import BASE, BUDGET_TABLE, SEEDS, TABLES, TRAININGS, Hyperparameters, Training, needed
 from mini_paper.results import RESULTS, cell_path, write_results
 from toy.task import PROMPT_LIMIT, RESPONSE_LIMIT
 from toy.warmup import ToyPaths, prepare
@@ -71,12 +71,14 @@ class Lab:
         )
 
     def evaluation(self, name: str) -> EvalSettings:
-        """As in the paper: no guidance, T 0.6, top-p 0.95, four samples a problem; Table 4's rows also in conflict."""
+        """As in the paper: no guidance, T 0.6, top-p 0.95; Table 4's rows also in conflict, Table 6's under budgets."""
         return EvalSettings(
+            n=self.hyper.samples,
             max_tokens=RESPONSE_LIMIT,
             max_prompt_tokens=PROMPT_LIMIT,
             conflicts=self.hyper.conflict if name in TABLES["table4"] else (),
             conflict_text=CONFLICT_TEXT,
+            budgets=self.hyper.budgets if name in TABLES[BUDGET_TABLE] else (),
         )
 
     def cell_key(self, training: Training | None, seed: int) -> str:

@@ -41,7 +41,8 @@ class Cell:
     Attributes:
         key: a hash of all that the samples follow from.
         seconds: of the training and the evaluation, start-up included; of one that was cut short, the last part.
-        samples: of the test split; ``checkpoint`` names the condition of Table 4, None for the plain one.
+        samples: of the test split; ``checkpoint`` names the condition of Table 4, ``budget`` that of Table 6;
+            None for the plain one.
         validation: {step: (Pass@1 in percent, mean tokens)} on the validation split while it was trained, levels 1-5.
         training: {step: metrics}.
     """
@@ -64,6 +65,7 @@ def make_cell(key: str, name: str, samples: Path, evaluation_seconds: float, sta
             truncated=sample.truncated,
             checkpoint=(sample.checkpoint or name).removeprefix(name).strip() or None,
             keywords=sample.keywords,
+            budget=sample.budget,
         )
         for sample in read_samples(samples)
     ]
@@ -98,6 +100,7 @@ def write_cell(cell: Cell, path: Path) -> None:
         "truncated": [sample.truncated for sample in cell.samples],
         "condition": [sample.checkpoint for sample in cell.samples],
         "keywords": [sample.keywords for sample in cell.samples],
+        "budget": pa.array([sample.budget for sample in cell.samples], pa.float64()),
     }
     about = {"key": cell.key, "seconds": cell.seconds, "validation": cell.validation, "training": cell.training}
     table = pa.table(columns).replace_schema_metadata({_ABOUT: json.dumps(about)})
@@ -118,6 +121,7 @@ def read_cell(path: Path) -> Cell:
             truncated=row["truncated"],
             checkpoint=row["condition"],
             keywords=None if row["keywords"] is None else tuple(row["keywords"]),
+            budget=row["budget"],
         )
         for row in table.to_pylist()
     ]

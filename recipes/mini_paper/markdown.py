@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lapo_verl.report.following import Followed
 from lapo_verl.runs.summary import level_order
-from mini_paper.grid import BASE, SEEDS, TABLES, needed
+from mini_paper.budgets import budget_lines
+from mini_paper.grid import BASE, BUDGET_TABLE, SEEDS, TABLES, needed
 from mini_paper.tables import Row, compare, level_correlation, title_of
 
 # The text above each table.
@@ -19,16 +21,22 @@ HEADINGS = {
     "presets": "The paper's text against its published code",
     "unsolved": "A problem that its last visit did not solve: unsolved again, or its old budget",
     "share": "The sentence in every visit, or in half of them",
+    "table5": "Table 5: the peers",
+    "table6": "Table 6: budgets asked for against tokens used",
 }
 DIFFERENCES = (
     "A toy task and a Llama of under a million parameters, warmed up on traces that already know the guidance "
     "sentence; how verbose it is was chosen after pilots of the method (`recipes/toy/base.md`).",
     "A trace begins with a word for its style, which gives a training an easy handle on length.",
-    "20 steps a stage, four visits of each of 160 problems (the paper: about 240 steps, three visits of 10,000); one "
+    "8 steps a stage, four visits of each of 64 problems (the paper: about 240 steps, three visits of 10,000); one "
     "learning rate of 2e-4 for all rows (1e-6); no KL term (1e-4).",
     "`decay` and `sigma` are scaled to the task's lengths (10 tokens, what one check takes; 100 and 120).",
     "Table 4's instruction is worded here: the paper gives its lengths and no wording. It asks for 40 and 250 tokens "
     "(500 and 3,500).",
+    "One sample of each test problem and seed (four, and 32 on AIME and AMC).",
+    "Table 5 is not in the paper. Each peer has its published settings. The length that it aims at is 70 tokens, half "
+    "of the base's mean on the validation split, and was tried once. The test prompts name no budget: L1 and "
+    "ThinkPrune miss the sentence of their training.",
     "The keyword groups are those of `lapo report`; this task has words for three of the paper's four behaviours.",
 )
 
@@ -45,6 +53,7 @@ class Goal:
 def markdown(
     rows: Mapping[str, Mapping[str, Row]],
     tables: Mapping[str, Mapping[str, Any]],
+    budgets: Mapping[str, Sequence[tuple[Followed, Mapping[int, float]]]],
     settings: Mapping[str, Any],
     seconds: Mapping[tuple[str, str], float],
     pictures: Mapping[str, str],
@@ -54,6 +63,7 @@ def markdown(
     Args:
         rows: {table: {row: samples}}.
         tables: {table: what ``table_json`` made of its rows}.
+        budgets: Table 6, as ``followed_by`` has it.
         settings: of every training.
         seconds: {("seed1", training): what its cell took}.
         pictures: {file: what it shows}.
@@ -63,7 +73,7 @@ def markdown(
         "# What the laboratory measured",
         "",
         "Written by `make paper` from the files beside it. Test problems, no guidance, T 0.6, top-p "
-        "0.95, four samples a problem. Pass@1 in percent; in brackets 95 % intervals over problems; then one value a "
+        "0.95. Pass@1 in percent; in brackets 95 % intervals over problems; then one value a "
         "seed. Means are over the levels that were trained on (1 to 5). Changes are paired: the same problems and "
         "seeds.",
         "",
@@ -77,6 +87,10 @@ def markdown(
         lines += ["", f"## {HEADINGS[name]}", "", *table_lines(table)]
         if name == "table1":
             lines += ["", *goal_lines(goals), "", *(f"![{shown}]({file})" for file, shown in pictures.items())]
+        if name == "table5":
+            lines += ["", "![Pass@1 against tokens](table5.png)"]
+    if budgets:
+        lines += ["", f"## {HEADINGS[BUDGET_TABLE]}", "", *budget_lines(budgets), "", "![Budgets](table6.png)"]
     lines += ["", "## What did not come out", "", *shortcomings(goals, tables)]
     if rest := missing_cells(seconds):
         lines.append(f"- Not made yet: {'; '.join(rest)}.")
@@ -87,7 +101,8 @@ def markdown(
 def table_lines(table: Mapping[str, Any]) -> list[str]:
     """A Markdown table: overall, then Pass@1 / tokens by level."""
     levels = sorted({level for row in table.values() for level in row["by_level"]}, key=level_order)
-    header = ["", "Pass@1", "seeds", "tokens", "seeds", "against", "tokens, %", "Pass@1, points"]
+    changes = max((len(row["changes"]) for row in table.values()), default=0)
+    header = ["", "Pass@1", "seeds", "tokens", "seeds", *changes * ["against", "tokens, %", "Pass@1, points"]]
     header += [f"level {level}" for level in levels]
     lines = ["| " + " | ".join(header) + " |", "| " + " | ".join(["---"] * len(header)) + " |"]
     for name, row in table.items():
@@ -95,7 +110,8 @@ def table_lines(table: Mapping[str, Any]) -> list[str]:
         for value in (row["pass@1"], row["tokens"]):
             cells.append(f"{value['mean']:.1f}{interval(*value['interval'])}")
             cells.append(" ".join(f"{seed:.1f}" for seed in value["seeds"]))
-        cells += change_cells(row["change"])
+        cells += [cell for against, change in row["changes"].items() for cell in change_cells(against, change)]
+        cells += [""] * 3 * (changes - len(row["changes"]))
         parts = row["by_level"]
         cells += [
             f"{parts[level]['pass@1']:.0f} / {parts[level]['tokens']:.0f}" if level in parts else "" for level in levels
@@ -104,11 +120,9 @@ def table_lines(table: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def change_cells(change: Mapping[str, Any] | None) -> list[str]:
+def change_cells(against: str, change: Mapping[str, Any]) -> list[str]:
     """Against which row, and by how much in tokens and in Pass@1."""
-    if change is None:
-        return ["", "", ""]
-    return [title_of(change["against"]), *(signed(change[key]) for key in ("tokens_percent", "pass@1_points"))]
+    return [title_of(against), *(signed(change[key]) for key in ("tokens_percent", "pass@1_points"))]
 
 
 def signed(estimate: Mapping[str, Any] | None, unit: str = "") -> str:
@@ -127,7 +141,7 @@ def goals_of(rows: Mapping[str, Row], table: Mapping[str, Any], seconds: Mapping
     """The goals of Table 1 and of the time, where all of its rows are there."""
     if not {BASE, "acc_only", "lapo_i"} <= set(rows):
         return []
-    against_base = table["lapo_i"]["change"]
+    against_base = table["lapo_i"]["changes"].get(BASE)
     against_accuracy = compare(rows["acc_only"], rows["lapo_i"])
     if against_base is None or against_accuracy is None:
         return []
@@ -166,26 +180,26 @@ def goal_lines(goals: Sequence[Goal]) -> list[str]:
 
 
 def shortcomings(goals: Sequence[Goal], tables: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Goals that were missed, and rows of Tables 2 and 3 that do better than what the paper settles on."""
+    """Goals that were missed, and rows that do better than LAPO-I, of Tables 2, 3 and 5."""
     lines = [f"- Missed: {goal.text}: {goal.measured}." for goal in goals if not goal.reached]
-    for name in ("table2", "table3"):
+    for name in ("table2", "table3", "table5"):
         table = tables.get(name, {})
         for row, values in table.items():
-            change = values["change"]
-            if change and beats(values, table[change["against"]]):
+            change = values["changes"].get("lapo_i")
+            if change and beats(values, change, table["lapo_i"]):
                 lines.append(
-                    f"- {HEADINGS[name]}: {title_of(row)} does better than the paper's choice, with every seed: tokens "
+                    f"- {HEADINGS[name]}: {title_of(row)} does better than LAPO-I, with every seed: tokens "
                     f"{signed(change['tokens_percent'])} %, Pass@1 {signed(change['pass@1_points'])} points."
                 )
     return lines or ["- Nothing that is measured here."]
 
 
-def beats(row: Mapping[str, Any], against: Mapping[str, Any]) -> bool:
+def beats(row: Mapping[str, Any], change: Mapping[str, Any], against: Mapping[str, Any]) -> bool:
     """Fewer tokens at no less Pass@1, as far as the 95 % intervals tell, and fewer with each of two seeds or more.
 
     The intervals are over problems: what one seed has and another one not does not show in them.
     """
-    tokens, points = row["change"]["tokens_percent"], row["change"]["pass@1_points"]
+    tokens, points = change["tokens_percent"], change["pass@1_points"]
     if tokens is None or tokens["high"] is None or points["high"] is None:
         return False
     theirs = dict(zip(against["seeds"], against["tokens"]["seeds"], strict=True))

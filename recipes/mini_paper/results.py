@@ -14,9 +14,11 @@ from lapo_verl.files import write_whole
 from lapo_verl.report.bootstrap import Estimate
 from lapo_verl.report.pictures import draw_keywords, draw_lengths, draw_levels, draw_training, draw_validation
 from lapo_verl.runs.summary import summarize, summarize_keywords
+from mini_paper.budgets import budgets_json, draw_budgets, followed_by
 from mini_paper.cells import Cell, is_kept, read_cell, trained
-from mini_paper.grid import TABLES, Hyperparameters
+from mini_paper.grid import BUDGET_TABLE, TABLES, Hyperparameters
 from mini_paper.markdown import markdown
+from mini_paper.peers_picture import draw_peers
 from mini_paper.tables import Row, pooled, rows_of, table_json, title_of
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -42,18 +44,24 @@ def write_results(hyper: Hyperparameters, keys: Mapping[Path, str], results: Pat
     cells = {(path.parent.name, path.stem): read_cell(path) for path in current}
     settings = {**asdict(hyper), "seconds": round(sum(cell.seconds for cell in cells.values()))}
     tables: dict[str, dict[str, Row]] = {}
-    for name in TABLES:
+    for name in (name for name in TABLES if name != BUDGET_TABLE):
         rows = rows_of(name, cells)
         # A table whose rows are all in other tables compares nothing yet.
         if set(rows) - {row for table in tables.values() for row in table}:
             tables[name] = rows
-    whole = {name: table_json(rows) for name, rows in tables.items()}
-    for name, table in whole.items():
+    whole = {name: table_json(name, rows) for name, rows in tables.items()}
+    budgets = followed_by(cells)
+    files = {**whole, **({BUDGET_TABLE: budgets_json(budgets)} if budgets else {})}
+    for name, table in files.items():
         write_whole(results / f"{name}.json", json.dumps({**table, "settings": settings}, indent=2) + "\n")
     pictures = draw(tables["table1"], cells, results) if "table1" in tables else {}
+    if "table5" in tables:
+        draw_peers(tables["table5"], results / "table5.png")
+    if budgets:
+        draw_budgets(budgets, results / "table6.png")
     seconds = {place: cell.seconds for place, cell in cells.items()}
-    write_whole(results / "results.md", markdown(tables, whole, asdict(hyper), seconds, pictures))
-    console.print(f"{results}: {', '.join(f'{name}.json' for name in whole)}, results.md and pictures")
+    write_whole(results / "results.md", markdown(tables, whole, budgets, asdict(hyper), seconds, pictures))
+    console.print(f"{results}: {', '.join(f'{name}.json' for name in files)}, results.md and pictures")
 
 
 def draw(table: Mapping[str, Row], cells: Mapping[tuple[str, str], Cell], results: Path) -> dict[str, str]:

@@ -27,25 +27,30 @@ def title_of(row: str) -> str:
 
 
 def rows_of(table: str, cells: Mapping[tuple[str, str], Cell]) -> dict[str, Row]:
-    """{row: {seed: samples}} of what is kept; a condition of Table 4 is a row of its own, and only there."""
+    """{row: {seed: samples}} of what is kept, without a budget in the prompt.
+
+    A condition of Table 4 is a row of its own, and only there.
+    """
     rows: dict[str, Row] = {}
     for name in TABLES[table]:
         for seed in SEEDS:
             cell = cells.get((f"seed{seed}", name))
             for sample in cell.samples if cell else ():
-                if sample.checkpoint is None or table == "table4":
+                if sample.budget is None and (sample.checkpoint is None or table == "table4"):
                     row = rows.setdefault(" ".join(filter(None, (name, sample.checkpoint))), {})
                     row.setdefault(seed, []).append(sample)
     return rows
 
 
-def compared_with(row: str, rows: Sequence[str]) -> str | None:
-    """The row that a row's change is against: itself without its condition, the paper's preset, or the first one."""
+def compared_with(table: str, row: str, rows: Sequence[str]) -> list[str]:
+    """The rows that a row's changes are against.
+
+    Itself without its condition, the paper's preset, or the first row; in Table 5 also LAPO-I.
+    """
     name, _, condition = row.partition(" ")
-    against = name if condition else name.replace("reference_", "lapo_")
-    if against == row:
-        against = rows[0]
-    return against if against in rows and against != row else None
+    own = name if condition else name.replace("reference_", "lapo_")
+    against = [own if own != row else rows[0], *(["lapo_i"] if table == "table5" else [])]
+    return [each for each in against if each in rows and each != row]
 
 
 def compare(first: Row, second: Row) -> Change | None:
@@ -56,7 +61,7 @@ def compare(first: Row, second: Row) -> Change | None:
     return change([paired]) if paired else None
 
 
-def table_json(rows: Mapping[str, Row]) -> dict[str, Any]:
+def table_json(title: str, rows: Mapping[str, Row]) -> dict[str, Any]:
     """Of each row Pass@1 (percent) and tokens: mean, 95 % interval over problems, one value a seed; and by level.
 
     Means are over the levels that were trained on; ``by_level`` also has the harder ones.
@@ -65,8 +70,7 @@ def table_json(rows: Mapping[str, Row]) -> dict[str, Any]:
     for name, row in rows.items():
         seeds = {seed: summarize(trained(samples)) for seed, samples in row.items()}
         together = measure(trained(pooled(row)), BOOTSTRAP)
-        against = compared_with(name, list(rows))
-        found = compare(rows[against], row) if against else None
+        changes = {against: compare(rows[against], row) for against in compared_with(title, name, list(rows))}
         table[name] = {
             "pass@1": {
                 "mean": together.pass_at_1.value,
@@ -79,7 +83,7 @@ def table_json(rows: Mapping[str, Row]) -> dict[str, Any]:
                 "seeds": [summary["tokens"] for summary in seeds.values()],
             },
             "truncated": together.truncated,
-            "change": {"against": against, **found.to_json()} if found else None,
+            "changes": {against: found.to_json() for against, found in changes.items() if found},
             "by_level": summarize(pooled(row))["by_level"],
             "seeds": list(row),
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,7 @@ def test_means_are_over_seeds_and_over_the_levels_that_were_trained_on(written: 
     # The harder level is in its own column alone.
     assert table["lapo_i"]["tokens"]["mean"] == 60.0
     assert table["lapo_i"]["by_level"]["7"]["tokens"] == 500.0
-    change = table["lapo_i"]["change"]
+    change = table["lapo_i"]["changes"]["base"]
     assert change["tokens_percent"]["value"] == pytest.approx(100 * (60 / 165 - 1))
     assert change["pass@1_points"]["value"] == 25.0
     assert table["settings"]["steps"] == Hyperparameters().steps
@@ -148,7 +149,7 @@ def test_what_was_missed_is_said_again_at_the_end(results: Path) -> None:
     assert "Every goal was reached" not in text
     end = text[text.index("## What did not come out") :]
     assert "- Missed: LAPO-I against base: at least 2.3 points more Pass@1: -25.0 points [-50.0, +0.0]." in end
-    assert "Table 2: form and place of the guidance: range does better than the paper's choice, with every seed" in end
+    assert "Table 2: form and place of the guidance: range does better than LAPO-I, with every seed" in end
     assert "Table 3" not in end
 
 
@@ -170,17 +171,51 @@ def test_a_row_is_better_where_the_intervals_and_all_seeds_say_so(
         "tokens_percent": {"low": tokens[0], "high": tokens[1]},
         "pass@1_points": {"low": points[0], "high": points[1]},
     }
-    row = {"change": change, "seeds": list(seeds), "tokens": {"seeds": list(seeds.values())}}
-    assert beats(row, {"seeds": [1, 2], "tokens": {"seeds": [50, 50]}}) is better
+    row = {"seeds": list(seeds), "tokens": {"seeds": list(seeds.values())}}
+    assert beats(row, change, {"seeds": [1, 2], "tokens": {"seeds": [50, 50]}}) is better
 
 
 def test_each_row_is_compared_with_what_it_varies() -> None:
-    assert compared_with("lapo_i", ["base", "acc_only", "lapo_i"]) == "base"
-    assert compared_with("base", ["base", "acc_only"]) is None
+    assert compared_with("table1", "lapo_i", ["base", "acc_only", "lapo_i"]) == ["base"]
+    assert compared_with("table1", "base", ["base", "acc_only"]) == []
     table4 = ["lapo_i", "lapo_i conflict=40", "outside", "outside conflict=40"]
-    assert [compared_with(row, table4) for row in table4] == [None, "lapo_i", "lapo_i", "outside"]
+    assert [compared_with("table4", row, table4) for row in table4] == [[], ["lapo_i"], ["lapo_i"], ["outside"]]
     presets = ["lapo_d", "lapo_i", "reference_d", "reference_i"]
-    assert [compared_with(row, presets) for row in presets] == [None, "lapo_d", "lapo_d", "lapo_i"]
+    assert [compared_with("presets", row, presets) for row in presets] == [[], ["lapo_d"], ["lapo_d"], ["lapo_i"]]
+    peers = ["acc_only", "lapo_i", "kimi"]
+    assert [compared_with("table5", row, peers) for row in peers] == [["lapo_i"], ["acc_only"], ["acc_only", "lapo_i"]]
+
+
+def test_peers_are_compared_with_accuracy_alone_and_with_lapo_i(tmp_path: Path) -> None:
+    results = keep_three_rows(tmp_path)
+    for seed in (1, 2):
+        keep(results, seed, "acc_only", answers(1, [True, True], 100) + answers(2, [True, True], 200))
+        keep(results, seed, "kimi", answers(1, [True, True], 30) + answers(2, [True, True], 60))
+    write_results(Hyperparameters(), keys(results), results, Console(quiet=True))
+    changes = json.loads((results / "table5.json").read_text())["kimi"]["changes"]
+    assert changes["acc_only"]["tokens_percent"]["value"] == pytest.approx(-70)
+    assert changes["lapo_i"]["tokens_percent"]["value"] == pytest.approx(-25)
+    text = (results / "results.md").read_text()
+    assert "| Kimi k1.5 | 100.0 [100.0, 100.0] | 100.0 100.0 | 45.0 [30.0, 60.0] | 45.0 45.0 | Acc-Only | -70.0" in text
+    assert "- Table 5: the peers: Kimi k1.5 does better than LAPO-I, with every seed: tokens -25.0" in text
+    assert (results / "table5.png").stat().st_size > 1000
+
+
+def test_budgets_asked_for_are_a_table_of_their_own_and_in_no_other(tmp_path: Path) -> None:
+    results = keep_three_rows(tmp_path)
+    for seed, used in ((1, 50), (2, 70)):
+        asked = [replace(sample, budget=40.0) for sample in answers(1, [True, False], used)]
+        plain = answers(1, [True, True], 90) + answers(1, [True, True], 30, "conflict=40")
+        keep(results, seed, "lapo_i", plain + asked + [replace(asked[0], level="7", tokens=999)])
+    write_results(Hyperparameters(), keys(results), results, Console(quiet=True))
+    budget, itself = json.loads((results / "table6.json").read_text())["lapo_i"]
+    assert (budget["asked"], budget["tokens"], budget["pass_at_1"], budget["error"]) == (40, 60, 50, 20)
+    assert budget["seeds"] == {"1": 50, "2": 70}
+    assert (itself["asked"], itself["tokens"]) == (None, 90)
+    assert json.loads((results / "table1.json").read_text())["lapo_i"]["tokens"]["mean"] == 90
+    text = (results / "results.md").read_text()
+    assert "| LAPO-I (exact, median) | 40 | 60.0 | 60 / 60 | 50.0 | 20.0 | 50.0 | 0.0 | 50.0 70.0 |" in text
+    assert "](table6.png)" in text
 
 
 def test_nothing_kept_is_said(tmp_path: Path) -> None:
