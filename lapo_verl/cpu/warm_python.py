@@ -1,9 +1,9 @@
 """A Python whose processes start with verl, vLLM and torch imported: they are forked from one that did it once.
 
 A start of verl takes ten processes, and each of them imports the same modules for 5 to 13 seconds. ``offered`` starts
-one process that imports them, and names in ``LAPO_WARM_PYTHON`` a command that takes a Python's arguments
-(``script ...``, ``-m module ...``, ``-c code ...``). The command, ``warm_client.py``, hands its arguments, environment
-and open files over; a fork runs them under that name. Ray starts its workers by it (``py_executable`` in
+one process that imports them at the first request, and names in ``LAPO_WARM_PYTHON`` a command that takes a Python's
+arguments (``script ...``, ``-m module ...``, ``-c code ...``). The command, ``warm_client.py``, hands its arguments,
+environment and open files over; a fork runs them under that name. Ray starts its workers by it (``py_executable`` in
 ``hydra_configs/platform/cpu.yaml``), vLLM its engine (``vllm_plugin.py``).
 
 Only on the CPU platform: a process that has touched a GPU cannot be forked.
@@ -185,6 +185,10 @@ class Server:
         self._selector.register(listener, selectors.EVENT_READ, self._accept)
         self._selector.register(os.pidfd_open(owner), selectors.EVENT_READ, self._end)
 
+    def waits_for_a_request(self) -> bool:
+        """Whether one came, or the owner ended."""
+        return any(key.fileobj is self._listener for key, _ in self._selector.select())
+
     def serve(self) -> Job | None:
         """The job of a forked process, in which this returns at once; None when the owner has ended."""
         while self._owner_lives:
@@ -269,16 +273,18 @@ def _receive(connection: socket.socket) -> tuple[Job, dict[int, int]]:
 
 
 def main() -> None:
-    """Import the modules once, then fork until the owner ends; in a fork, run its job."""
+    """Wait for a first request, import the modules, then fork until the owner ends; in a fork, run its job."""
     listener = socket.socket(fileno=int(sys.argv[1]))
     owner = int(sys.argv[2])
     os.environ.update(RAY_JOB_ID=RAY_JOB, RAY_RAYLET_PID=str(os.getpid()))
-    for module in sys.argv[3:]:
-        importlib.import_module(module)
+    server = Server(listener, owner)
+    if server.waits_for_a_request():
+        for module in sys.argv[3:]:
+            importlib.import_module(module)
     # What the forks share is not walked by their garbage collection, which would copy it page by page.
     gc.freeze()
     folder = Path(listener.getsockname()).parent
-    job = Server(listener, owner).serve()
+    job = server.serve()
     if job is not None:
         # Python would first take down, for a second, all that was imported.
         os._exit(end_of(job))

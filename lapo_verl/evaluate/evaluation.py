@@ -118,7 +118,7 @@ def evaluate(
     cells = [cell for model in resolved for cell in _cells(model, benchmarks, settings, output)]
     missing = [cell for cell in cells if not cell.path.exists()]
     platform = platform or _platform()
-    with warm_python.offered() if missing and platform == "cpu" else nullcontext():
+    with warm_python.offered() if platform == "cpu" else nullcontext():
         for model in resolved:
             if own := [cell for cell in missing if cell.model is model]:
                 check_reachable(model)

@@ -12,7 +12,6 @@ import os
 import shutil
 import sys
 from collections import Counter
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -80,8 +79,7 @@ def main() -> None:
         "2 Internalization", folder / "internalization", settings.internalization_steps, settings.key
     )
     announce(discovery, internalization)
-    trained = discovery.is_done and internalization.is_done
-    with nullcontext() if trained else warm_python.offered():
+    with warm_python.offered():
         run(settings, output, discovery, internalization)
     report(output, settings, discovery, internalization)
 

@@ -14,7 +14,6 @@ import argparse
 import hashlib
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -102,7 +101,7 @@ def main() -> None:
         cell_path(arguments.results, training.name if training else BASE, seed): lab.cell_key(training, seed)
         for training, seed in _cells(list(TABLES), list(SEEDS))
     }
-    with warm_python.offered() if cells else nullcontext():
+    with warm_python.offered():
         for number, (training, seed) in enumerate(cells, start=1):
             name, title = (training.name, training.title) if training else (BASE, BASE)
             kept = cell_path(arguments.results, name, seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -97,7 +98,8 @@ time.sleep(60)
 """
     for ending, status in ((signal.SIGTERM, 1), (signal.SIGKILL, -signal.SIGKILL)):
         process = subprocess.Popen([warm, "-c", code], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-        wait_until((tmp_path / "pid").exists)
+        # The process may run before the command has read who it is, and so to whom a signal goes on.
+        wait_until(lambda run=process.pid: (tmp_path / "pid").exists() and catches_sigterm(run))
         own = int((tmp_path / "pid").read_text())
         (tmp_path / "pid").unlink()
         assert own != process.pid and is_running(own)
@@ -137,6 +139,17 @@ def test_what_cannot_be_imported_is_shown(monkeypatch: pytest.MonkeyPatch) -> No
     assert "No module named 'no_such_module'" in done.stderr
 
 
+def test_nothing_is_imported_before_the_first_request(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv(WARM_PYTHON, raising=False)
+    (tmp_path / "noted.py").write_text("import pathlib; pathlib.Path(__file__).with_suffix('.imported').touch()")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with warm_python.offered(["noted"]):
+        time.sleep(2)
+        assert not (tmp_path / "noted.imported").exists()
+        subprocess.run([os.environ[WARM_PYTHON], "-c", ""], check=True)
+        assert (tmp_path / "noted.imported").exists()
+
+
 def test_it_ends_with_its_owner(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(WARM_PYTHON, raising=False)
     code = """
@@ -156,6 +169,12 @@ with warm_python.offered([]):
     owner.wait()
     wait_until(lambda: not is_running(int(server)))
     wait_until(lambda: not Path(command).parent.exists())
+
+
+def catches_sigterm(process: int) -> bool:
+    """Whether it has a handler of its own."""
+    (mask,) = re.findall(r"SigCgt:\s*(\w+)", Path(f"/proc/{process}/status").read_text())
+    return bool(int(mask, 16) >> (signal.SIGTERM - 1) & 1)
 
 
 def is_running(process: int) -> bool:
