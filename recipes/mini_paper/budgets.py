@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lapo_verl import markdown
 from lapo_verl.report.following import CELLS, Followed, followed
 from lapo_verl.report.pictures import draw_following
 from mini_paper.cells import Cell, trained
 from mini_paper.grid import BUDGET_TABLE, SEEDS, TABLES
 from mini_paper.tables import title_of
 
+# {training: one entry a budget, the model's own planning last}: all seeds together, and {seed: mean tokens}.
+Budgets = dict[str, list[tuple[Followed, dict[int, float]]]]
 
-def followed_by(cells: Mapping[tuple[str, str], Cell]) -> dict[str, list[tuple[Followed, dict[int, float]]]]:
-    """{training: one entry a budget, the model's own planning last}: all seeds together, and {seed: mean tokens}.
 
-    The samples are those of the levels that were trained on.
-    """
-    table: dict[str, list[tuple[Followed, dict[int, float]]]] = {}
+def followed_by(cells: Mapping[tuple[str, str], Cell]) -> Budgets:
+    """How each model followed its budgets, on the levels that were trained on."""
+    table: Budgets = {}
     for name in TABLES[BUDGET_TABLE]:
         kept = {seed: cells[key].samples for seed in SEEDS if (key := (f"seed{seed}", name)) in cells}
         plain = {seed: trained([s for s in samples if s.checkpoint is None]) for seed, samples in kept.items()}
@@ -33,23 +34,24 @@ def followed_by(cells: Mapping[tuple[str, str], Cell]) -> dict[str, list[tuple[F
     return table
 
 
-def budgets_json(table: Mapping[str, Sequence[tuple[Followed, Mapping[int, float]]]]) -> dict[str, Any]:
+def budgets_json(table: Budgets) -> dict[str, Any]:
     """{training: one entry a budget}, as ``Followed`` has it, with ``seeds``: {seed: mean tokens}."""
     return {name: [{**each.to_json(), "seeds": seeds} for each, seeds in rows] for name, rows in table.items()}
 
 
-def budget_lines(table: Mapping[str, Sequence[tuple[Followed, Mapping[int, float]]]]) -> list[str]:
-    """A Markdown table: one line a training and budget."""
-    header = ["", *CELLS, "tokens by seed"]
-    lines = ["| " + " | ".join(header) + " |", "| " + " | ".join(["---"] * len(header)) + " |"]
-    for name, rows in table.items():
-        for each, seeds in rows:
-            cells = [title_of(name), *each.cells(), " ".join(f"{tokens:.1f}" for tokens in seeds.values())]
-            lines.append("| " + " | ".join(cells) + " |")
-    return lines
+def budgets_table(table: Budgets) -> str:
+    """In Markdown: one line a training and budget."""
+    return markdown.table(
+        ["", *CELLS, "tokens by seed"],
+        [
+            [title_of(name), *each.cells(), " ".join(f"{tokens:.1f}" for tokens in seeds.values())]
+            for name, rows in table.items()
+            for each, seeds in rows
+        ],
+    )
 
 
-def draw_budgets(table: Mapping[str, Sequence[tuple[Followed, Mapping[int, float]]]], path: Path) -> None:
+def draw_budgets(table: Budgets, path: Path) -> None:
     """Tokens used against tokens asked for, and accuracy against tokens used."""
     draw_following(
         {title_of(name): [each for each, _ in rows] for name, rows in table.items()}, path, "Budgets asked for"

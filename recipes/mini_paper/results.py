@@ -17,8 +17,8 @@ from lapo_verl.runs.summary import summarize, summarize_keywords
 from mini_paper.budgets import budgets_json, draw_budgets, followed_by
 from mini_paper.cells import Cell, is_kept, read_cell, trained
 from mini_paper.grid import BUDGET_TABLE, TABLES, Hyperparameters
-from mini_paper.markdown import markdown
 from mini_paper.peers_picture import draw_peers
+from mini_paper.results_text import results_text
 from mini_paper.tables import Row, pooled, rows_of, table_json, title_of
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -60,7 +60,7 @@ def write_results(hyper: Hyperparameters, keys: Mapping[Path, str], results: Pat
     if budgets:
         draw_budgets(budgets, results / "table6.png")
     seconds = {place: cell.seconds for place, cell in cells.items()}
-    write_whole(results / "results.md", markdown(tables, whole, budgets, asdict(hyper), seconds, pictures))
+    write_whole(results / "results.md", results_text(tables, whole, budgets, asdict(hyper), seconds, pictures))
     console.print(f"{results}: {', '.join(f'{name}.json' for name in files)}, results.md and pictures")
 
 

@@ -13,8 +13,8 @@ from rich.console import Console
 from lapo_verl.runs.dumps import Sample
 from mini_paper.cells import Cell, is_kept, read_cell, write_cell
 from mini_paper.grid import Hyperparameters
-from mini_paper.markdown import beats
 from mini_paper.results import cell_path, validation_curves, write_results
+from mini_paper.results_text import beats
 from mini_paper.tables import compared_with, level_correlation
 
 

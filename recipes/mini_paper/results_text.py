@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lapo_verl.report.following import Followed
+from lapo_verl import markdown
 from lapo_verl.runs.summary import level_order
-from mini_paper.budgets import budget_lines
+from mini_paper.budgets import Budgets, budgets_table
 from mini_paper.grid import BASE, BUDGET_TABLE, SEEDS, TABLES, needed
 from mini_paper.tables import Row, compare, level_correlation, title_of
 
@@ -50,10 +50,10 @@ class Goal:
     reached: bool
 
 
-def markdown(
+def results_text(
     rows: Mapping[str, Mapping[str, Row]],
     tables: Mapping[str, Mapping[str, Any]],
-    budgets: Mapping[str, Sequence[tuple[Followed, Mapping[int, float]]]],
+    budgets: Budgets,
     settings: Mapping[str, Any],
     seconds: Mapping[tuple[str, str], float],
     pictures: Mapping[str, str],
@@ -84,13 +84,13 @@ def markdown(
         "Settings of every training: " + ", ".join(f"{key} {value}" for key, value in settings.items()) + ".",
     ]
     for name, table in tables.items():
-        lines += ["", f"## {HEADINGS[name]}", "", *table_lines(table)]
+        lines += ["", f"## {HEADINGS[name]}", "", results_table(table)]
         if name == "table1":
             lines += ["", *goal_lines(goals), "", *(f"![{shown}]({file})" for file, shown in pictures.items())]
         if name == "table5":
             lines += ["", "![Pass@1 against tokens](table5.png)"]
     if budgets:
-        lines += ["", f"## {HEADINGS[BUDGET_TABLE]}", "", *budget_lines(budgets), "", "![Budgets](table6.png)"]
+        lines += ["", f"## {HEADINGS[BUDGET_TABLE]}", "", budgets_table(budgets), "", "![Budgets](table6.png)"]
     lines += ["", "## What did not come out", "", *shortcomings(goals, tables)]
     if rest := missing_cells(seconds):
         lines.append(f"- Not made yet: {'; '.join(rest)}.")
@@ -98,13 +98,13 @@ def markdown(
     return "\n".join(lines) + "\n"
 
 
-def table_lines(table: Mapping[str, Any]) -> list[str]:
+def results_table(table: Mapping[str, Any]) -> str:
     """A Markdown table: overall, then Pass@1 / tokens by level."""
     levels = sorted({level for row in table.values() for level in row["by_level"]}, key=level_order)
     changes = max((len(row["changes"]) for row in table.values()), default=0)
     header = ["", "Pass@1", "seeds", "tokens", "seeds", *changes * ["against", "tokens, %", "Pass@1, points"]]
     header += [f"level {level}" for level in levels]
-    lines = ["| " + " | ".join(header) + " |", "| " + " | ".join(["---"] * len(header)) + " |"]
+    rows = []
     for name, row in table.items():
         cells = [title_of(name)]
         for value in (row["pass@1"], row["tokens"]):
@@ -116,8 +116,8 @@ def table_lines(table: Mapping[str, Any]) -> list[str]:
         cells += [
             f"{parts[level]['pass@1']:.0f} / {parts[level]['tokens']:.0f}" if level in parts else "" for level in levels
         ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
+        rows.append(cells)
+    return markdown.table(header, rows)
 
 
 def change_cells(against: str, change: Mapping[str, Any]) -> list[str]:
@@ -174,9 +174,9 @@ def goal_lines(goals: Sequence[Goal]) -> list[str]:
     """The goals beside what came out."""
     if not goals:
         return []
-    lines = ["| goal | measured | reached |", "| --- | --- | --- |"]
-    lines += [f"| {goal.text} | {goal.measured} | {'yes' if goal.reached else 'no'} |" for goal in goals]
-    return [*lines, "", "Every goal was reached."] if all(goal.reached for goal in goals) else lines
+    rows = [(goal.text, goal.measured, "yes" if goal.reached else "no") for goal in goals]
+    table = markdown.table(("goal", "measured", "reached"), rows)
+    return [table, "", "Every goal was reached."] if all(goal.reached for goal in goals) else [table]
 
 
 def shortcomings(goals: Sequence[Goal], tables: Mapping[str, Mapping[str, Any]]) -> list[str]:
