@@ -15,6 +15,7 @@ from lapo_verl.doctor.diagnostic import Finding
 from lapo_verl.doctor.model_shape import ModelShape
 from lapo_verl.guidance.think import template_text, thinks
 from lapo_verl.hub import why_out_of_reach
+from lapo_verl.runs.checkpoints import why_no_model
 
 KEY = "actor_rollout_ref.model.path"
 WEIGHT_FILES = ("*.safetensors", "*.bin")
@@ -124,10 +125,7 @@ def _not_loaded(path: str, tokenizer_path: str, reason: str) -> str:
 
 
 def _no_weights(folder: Path) -> str:
-    text = f"{folder} ({KEY}) holds no weights (*.safetensors)"
-    if folder.name == "huggingface":  # verl's checkpoints hold config and tokenizer there, and weights where asked to
-        text += (
-            ": the checkpoint was saved without hf_model. Make them with python -m verl.model_merger merge --backend "
-            f"fsdp --local_dir {folder.parent} --target_dir {folder.parent / 'merged'}, and start from there"
-        )
+    text = f"{KEY}={folder}: the folder contains no weights (*.safetensors)"
+    if folder.name == "huggingface":  # verl's checkpoints have config and tokenizer there, and weights on request
+        text += f". {why_no_model(folder.parents[1])}"
     return text

@@ -348,7 +348,7 @@ def test_a_checkpoint_saved_without_weights(doctor: Doctor, tmp_path: Path) -> N
     folder = tmp_path / "global_step_8" / "actor" / "huggingface"
     save_model(folder, QWEN3.tokenizer(), weights=False)
     errors = doctor("lapo_discovery", f"actor_rollout_ref.model.path={folder}", model=None).texts("error")
-    says(errors, "holds no weights", "verl.model_merger merge", str(folder.parent))
+    says(errors, "contains no weights", "verl.model_merger merge", f"--target_dir {folder}")
 
 
 def test_lengths_of_thoughts_for_a_model_without_think_blocks(doctor: Doctor) -> None:
