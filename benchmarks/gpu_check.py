@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 from bench_step import ALTERNATING, WARM_UP_STEPS
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from lapo_verl.objectives import Groups, objective
 from lapo_verl.runs import verl_process
@@ -351,7 +351,7 @@ def random_half_billion(toy: Inputs, output: Path) -> Inputs:
 
 def print_metrics(console: Console, phase: Phase) -> None:
     steps = phase.metrics
-    table = Table("metric", *(f"step {step}" for step in steps), title=phase.name)
+    table = Table(Column("metric", no_wrap=True), *map(str, steps), title=f"{phase.name}, by step")
     for name in SHOWN:
         values = [row.get(name) for row in steps.values()]
         if any(value is not None for value in values):
