@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,9 +67,13 @@ class Inputs:
 
 
 def start_verl(
-    inputs: Inputs, config: str, folder: Path, *overrides: str, env: dict[str, str] | None = None
+    inputs: Inputs, config: str, folder: Path, *overrides: str, env: Mapping[str, str | None] | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start verl's own command in a process group of its own; its output goes to ``verl.log``."""
+    """Start verl's own command in a process group of its own; its output goes to ``verl.log``.
+
+    Args:
+        env: changes of ``environment_of(folder)``; None takes a variable out.
+    """
     command = [
         *(os.environ[WARM_PYTHON], "-m", "verl.trainer.main_ppo", f"--config-name={config}", "platform=cpu"),
         f"data.train_files={inputs.train}",
@@ -96,7 +101,14 @@ def start_verl(
             f"trainer.v1.sampler.custom_sampler.path={ROOT / 'tests' / 'e2e' / 'recording_buffer.py'}",
             "trainer.v1.sampler.custom_sampler.name=RecordingBuffer",
         ]
-    environment = {
+    changed = {**environment_of(folder), **(env or {})}
+    environment = {name: value for name, value in changed.items() if value is not None}
+    return verl_process.start([*command, *overrides], folder / "verl.log", environment, folder)
+
+
+def environment_of(folder: Path) -> dict[str, str]:
+    """Of a training's processes: the CPU platform, and where the tests' buffer and spy write to."""
+    return {
         **os.environ,
         "VERL_PLATFORM": "cpu",
         "HF_HUB_OFFLINE": "1",
@@ -104,9 +116,7 @@ def start_verl(
         "LAPO_TEST_RECORD": str(folder / "record.jsonl"),
         "LAPO_TEST_PROMPTS": str(folder / "prompts.jsonl"),
         "PYTHONPATH": os.pathsep.join([str(ROOT / "tests" / "e2e" / "spy"), os.environ.get("PYTHONPATH", "")]),
-        **(env or {}),
     }
-    return verl_process.start([*command, *overrides], folder / "verl.log", environment, folder)
 
 
 def kill_after_checkpoint(
