@@ -1,7 +1,7 @@
 """Two Ray nodes, each with one training process: a training, and its resume in another Ray cluster.
 
 Both nodes are on this machine and have its address, so that the warm Python works for their workers. In the last test
-one node has a file system of its own.
+the command has a file system of its own.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,15 +48,18 @@ class Cluster:
             "RAY_AUTH_MODE": "disabled",
             # Each node takes the machine's memory for its own, and would end workers for what others use.
             "RAY_memory_monitor_refresh_ms": "0",
+            # A busy machine's node may answer late; it and its workers would end without a word.
+            "RAY_health_check_timeout_ms": "60000",
+            "RAY_health_check_failure_threshold": "10",
         }
         del self.environment["VERL_FILE_LOGGER_PATH"]
         self._nodes: list[subprocess.Popen[bytes]] = []
         self.address = f"{ray.util.get_node_ip_address()}:{_free_port()}"
 
-    def start_node(self, *options: str, prefix: Sequence[str] = (), env: dict[str, str] | None = None) -> None:
-        """One more node; the first one is the head. ``prefix`` is a command that runs another one."""
+    def start_node(self, *options: str) -> None:
+        """One more node; the first one is the head."""
         log = self._folder / f"{self._temporary.name}.node{len(self._nodes)}.log"
-        command = [*prefix, sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
         command += ["--disable-usage-stats"]
         if self._nodes:
             command += [f"--address={self.address}"]
@@ -64,7 +67,7 @@ class Cluster:
             command += ["--head", f"--port={self.address.split(':')[1]}", f"--temp-dir={self._temporary}"]
             # Nothing that a training does not need: a node that takes more than 30 seconds to start gives up.
             command += ["--include-dashboard=false", "--no-monitor"]
-        node = verl_process.start([*command, *options], log, {**self.environment, **(env or {})}, self._folder)
+        node = verl_process.start([*command, *options], log, self.environment, self._folder)
         self._nodes.append(node)
         deadline = time.monotonic() + START_LIMIT
         while "Ray runtime started" not in log.read_text():
@@ -159,22 +162,24 @@ def test_metrics_of_both_starts_are_in_the_runs_folder(two_nodes: Run) -> None:
     assert [len(file.read_text().splitlines()) for file in files] == [2, 1]
 
 
-def test_a_task_runner_on_a_node_without_the_folder(train: Callable[..., Run], tmp_path: Path) -> None:
-    """The head has no CPU for it; the other node has another file system where the run's folder is."""
+def test_a_command_with_another_file_system_than_the_task_runner(
+    train: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a node that has no shared file system: the command's run folder is one that only the command has."""
     if subprocess.run([*ALONE, "true"], capture_output=True).returncode != 0:
         pytest.skip("this machine does not allow namespaces (unshare --map-root-user --mount)")
     (tmp_path / "checkpoints").mkdir()
-    hide = 'mount -t tmpfs none "$0" && exec "$@"'
+    alone = tmp_path / "python3"
+    alone.write_text(
+        f"""#!/bin/sh
+exec {" ".join(ALONE)} sh -c 'mount -t tmpfs none "$0" && exec "$@"' {tmp_path}/checkpoints {sys.executable} "$@"
+"""
+    )
+    alone.chmod(0o700)
     with cluster(tmp_path) as nodes:
-        nodes.start_node("--num-cpus=0", "--num-gpus=1")
-        nodes.start_node(
-            "--num-cpus=32",
-            "--num-gpus=1",
-            prefix=[*ALONE, "sh", "-c", hide, str(tmp_path / "checkpoints")],
-            # The warm Python's processes have this test's file systems.
-            env={WARM_PYTHON: sys.executable},
-        )
-        run = train(nodes, tmp_path)
+        nodes.start_node("--num-cpus=32", "--num-gpus=1")
+        monkeypatch.setenv(WARM_PYTHON, str(alone))
+        run = train(nodes, tmp_path, "trainer.nnodes=1")
     assert run.returncode != 0
     message = [line for line in run.output.splitlines() if "RunFolderError: " in line][-1]
     host = socket.gethostname()
