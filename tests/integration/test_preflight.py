@@ -340,7 +340,7 @@ def test_stage_two_from_a_folder_that_has_no_whole_checkpoint(
     says(refusal("lapo_internalization"), "set lapo.init_from to the folder of the Discovery run")
     says(refusal("lapo_internalization", named), "lapo.init_from=runs/a: does not exist")
     LengthStore.open(tmp_path / "s.sqlite").close()
-    says(refusal("lapo_internalization", "lapo.init_from=s.sqlite"), "s.sqlite", "nothing of the weights")
+    says(refusal("lapo_internalization", "lapo.init_from=s.sqlite"), "s.sqlite", "has no weights")
 
 
 def test_a_resumed_stage_two_keeps_what_it_began_with(overrides: list[str], refusal: Refusal, tmp_path: Path) -> None:
