@@ -116,16 +116,12 @@ def processor_seconds(folder: Path) -> dict[tuple[int, str], float]:
     for process in psutil.process_iter(["pid", "cmdline", "cpu_times"]):
         command = process.info["cmdline"] or []
         title = command[0] if command else ""
-        if not (
-            re.match(r"ray::|VLLM::", title)
-            or str(folder) in " ".join(command)
-            or "/ray/" in " ".join(command)
-            or warm_python.__name__ in command
-        ):
+        is_fork, line = warm_python.__name__ in command, " ".join(command)
+        if not (is_fork or re.match(r"ray::|VLLM::", title) or str(folder) in line or "/ray/" in line):
             continue
         name = re.split(r"[.:]", title.removeprefix("ray::").removeprefix("VLLM::"))[0]
         # A fork of the warm Python has its name until it takes another one, and vLLM's engine takes none.
-        name = "vLLM's engine" if warm_python.__name__ in command else name
+        name = "vLLM's engine" if is_fork else name
         times = process.info["cpu_times"]
         found[process.info["pid"], name if not name.startswith("/") else Path(title).name] = times.user + times.system
     return found

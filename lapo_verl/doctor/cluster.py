@@ -6,23 +6,13 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig
 
 from lapo_verl.doctor.diagnostic import Finding
+from lapo_verl.doctor.verl_paths import VERLS_PATHS, paths_in
 
 # Paths that verl's task runner and workers use as they are written.
-PATHS = (
-    "trainer.default_local_dir",
-    "trainer.resume_from_path",
-    "trainer.rollout_data_dir",
-    "trainer.validation_data_dir",
-    "data.train_files",
-    "data.val_files",
-    "actor_rollout_ref.model.path",
-    "actor_rollout_ref.model.tokenizer_path",
-    "lapo.store",
-    "lapo.init_from",
-)
+PATHS = (*VERLS_PATHS, "actor_rollout_ref.model.tokenizer_path", "lapo.store", "lapo.init_from")
 # A path that need not be one: a model or a data set of the hub is named alike.
 NAMES = {"data.train_files", "data.val_files", "actor_rollout_ref.model.path", "actor_rollout_ref.model.tokenizer_path"}
 # What only a command that starts Ray may say.
@@ -54,15 +44,13 @@ def cluster_findings(config: DictConfig) -> Iterator[Finding]:
             f"ray_kwargs.ray_init.{sizes[0]}={ray_init[sizes[0]]}: this command joins the Ray at {address}, which has "
             f"its own size. Set {null}, or RAY_ADDRESS=local to start another Ray for this run",
         )
-    for key in PATHS:
-        value = OmegaConf.select(config, key)
-        for path in map(str, value if isinstance(value, ListConfig) else [] if value is None else [value]):
-            if _is_relative(key, path):
-                yield Finding(
-                    "error",
-                    f"{key}={path} is a relative path, and this command joins the Ray at {address}: its processes have "
-                    f"other working folders. Write {Path(path).absolute()}",
-                )
+    for key, path in paths_in(config, PATHS):
+        if _is_relative(key, path):
+            yield Finding(
+                "error",
+                f"{key}={path} is a relative path, and this command joins the Ray at {address}: its processes have "
+                f"other working folders. Write {Path(path).absolute()}",
+            )
 
 
 def _is_relative(key: str, path: str) -> bool:

@@ -35,6 +35,7 @@ from lapo_verl.doctor.model_shape import ModelShape, read_model_config
 from lapo_verl.doctor.separate_async import separate_async_findings
 from lapo_verl.doctor.sweep import check_sweep
 from lapo_verl.doctor.tokenizer_round_trip import check_known_words, check_round_trip
+from lapo_verl.doctor.verl_paths import VERLS_PATHS, paths_in
 from lapo_verl.doctor.verl_settings import has_hooks, setting_findings
 from lapo_verl.runs.checkpoints import SNAPSHOT
 from lapo_verl.runs.starting_point import stage_one_weights, starting_point
@@ -47,16 +48,6 @@ if TYPE_CHECKING:
 PLUGIN = "lapo_verl.plugin"
 # The turns that the paper's prompt has; verl's length filter would drop rows with others, one traceback each.
 PAPER_ROLES = ("user", "assistant")
-# Paths that verl takes as they are written.
-VERLS_PATHS = (
-    "trainer.default_local_dir",
-    "trainer.resume_from_path",
-    "trainer.rollout_data_dir",
-    "trainer.validation_data_dir",
-    "data.train_files",
-    "data.val_files",
-    "actor_rollout_ref.model.path",
-)
 # What a check raises where the run cannot work.
 FAILURES = (ValueError, OSError, RuntimeError)
 
@@ -298,14 +289,12 @@ def check_cluster(run: Run) -> Iterable[Finding]:
 
 def check_paths(run: Run) -> list[Finding]:
     """One rule for ``~``: verl takes it for a folder's name, so it is refused in verl's paths, data files included."""
-    for key in VERLS_PATHS:
-        value = OmegaConf.select(run.config, key)
-        for path in map(str, value if isinstance(value, ListConfig) else [value]):
-            if path.startswith("~"):
-                raise PreflightError(
-                    f"{key}={path}: verl does not take ~ for your home folder, it would make or look for a folder of "
-                    f"this name. Write {Path(path).expanduser()}, or $HOME in place of ~"
-                )
+    for key, path in paths_in(run.config, VERLS_PATHS):
+        if path.startswith("~"):
+            raise PreflightError(
+                f"{key}={path}: verl does not take ~ for your home folder, it would make or look for a folder of "
+                f"this name. Write {Path(path).expanduser()}, or $HOME in place of ~"
+            )
     return []
 
 

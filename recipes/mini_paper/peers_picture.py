@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
+from lapo_verl.report.pictures import COLOURS
 from lapo_verl.runs.summary import summarize
 from mini_paper.cells import trained
 from mini_paper.tables import Row, title_of
 
-OURS, OTHERS = "#d55e00", "#0072b2"
+OTHERS, OURS = COLOURS[1:3]
 
 
 def draw_peers(rows: Mapping[str, Row], path: Path) -> None:

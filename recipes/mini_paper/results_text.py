@@ -9,7 +9,7 @@ from typing import Any
 from lapo_verl import markdown
 from lapo_verl.runs.summary import level_order
 from mini_paper.budgets import Budgets, budgets_table
-from mini_paper.grid import BASE, BUDGET_TABLE, SEEDS, TABLES, needed
+from mini_paper.grid import BASE, BUDGET_TABLE, LENGTH_SCALE, SEEDS, TABLES, needed
 from mini_paper.tables import Row, compare, level_correlation, title_of
 
 # The text above each table.
@@ -34,9 +34,9 @@ DIFFERENCES = (
     "Table 4's instruction is worded here: the paper gives its lengths and no wording. It asks for 40 and 250 tokens "
     "(500 and 3,500).",
     "One sample of each test problem and seed (four, and 32 on AIME and AMC).",
-    "Table 5 is not in the paper. Each peer has its published settings. The length that it aims at is 70 tokens, half "
-    "of the base's mean on the validation split, and was tried once. The test prompts name no budget: L1 and "
-    "ThinkPrune miss the sentence of their training.",
+    "Table 5 is not in the paper. Each peer has its published settings. The length that it aims at is "
+    f"{LENGTH_SCALE} tokens, half of the base's mean on the validation split, and was tried once. The test prompts "
+    "name no budget: L1 and ThinkPrune miss the sentence of their training.",
     "The keyword groups are those of `lapo report`; this task has words for three of the paper's four behaviours.",
 )
 

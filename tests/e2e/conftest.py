@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from verl_runs import DISCOVERY, RUN_LIMIT, Inputs, Run, start_verl
+from verl_runs import DISCOVERY, Inputs, Run, run_to_end
 
-from lapo_verl.runs import verl_process
 from toy.warmup import prepare
 
 
@@ -30,17 +29,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
 
 @pytest.fixture(scope="session")
 def run_verl(inputs: Inputs) -> Callable[..., Run]:
-    """``run_verl(config, folder, *overrides)``: verl's own command, ended with its Ray after RUN_LIMIT seconds."""
-
-    def run(config: str, folder: Path, *overrides: str, env: dict[str, str] | None = None) -> Run:
-        process = start_verl(inputs, config, folder, *overrides, env=env)
-        try:
-            process.wait(RUN_LIMIT)
-        finally:
-            verl_process.end(process)
-        return Run(folder, process.returncode, (folder / "verl.log").read_text(errors="replace"))
-
-    return run
+    """``run_verl(config, folder, *overrides)``: ``run_to_end`` of the tests' inputs."""
+    return functools.partial(run_to_end, inputs)
 
 
 @pytest.fixture(scope="session")

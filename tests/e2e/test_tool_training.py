@@ -14,12 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from transformers import AutoTokenizer
-from verl_runs import RUN_LIMIT, Inputs, Run, rewards_of, start_verl
+from verl_runs import Inputs, Run, rewards_of, run_to_end
 
 from lapo_verl.guidance import guidance_text
 from lapo_verl.hooks.turns import generated_turns
 from lapo_verl.objectives import objective
-from lapo_verl.runs import verl_process
 from lapo_verl.store import GroupRecord, LengthStore
 
 TOOL = Path(__file__).parent / "toy_calculator.py"
@@ -66,7 +65,7 @@ def training(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Traini
         known = [GroupRecord(problem, (int(budget),), (True,)) for problem, budget in budgets.items()]
         store.record_step("discovery", 1, known, objective("discovery"))
 
-    process = start_verl(
+    run = run_to_end(
         Inputs(model, train, inputs.heldout),
         "lapo_internalization",
         folder,
@@ -76,11 +75,6 @@ def training(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Traini
         "actor_rollout_ref.rollout.multi_turn.format=toy",
         f"trainer.total_training_steps={STEPS}",
     )
-    try:
-        process.wait(RUN_LIMIT)
-    finally:
-        verl_process.end(process)
-    run = Run(folder, process.returncode, (folder / "verl.log").read_text(errors="replace"))
     assert run.returncode == 0, run.output[-3000:]
     with_tool = {problem for problem, loop in zip(ids, loops, strict=True) if loop == "lapo_tool_agent"}
     return Training(run, run.recorded(), budgets, with_tool, tokenizer)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 import ray.util
-from verl_runs import DISCOVERY, Inputs, Run, environment_of, groups_of, rewards_of, start_verl
+from verl_runs import DISCOVERY, Run, environment_of, groups_of, rewards_of
 
 from lapo_verl.cpu import ENVIRONMENT, WARM_PYTHON
 from lapo_verl.runs import verl_process
@@ -98,17 +98,12 @@ def _free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def train(inputs: Inputs) -> Callable[..., Run]:
+def train(run_verl: Callable[..., Run]) -> Callable[..., Run]:
     """``train(cluster, folder, *overrides)``: verl's command, as a driver on the head node."""
 
     def run(nodes: Cluster, folder: Path, *overrides: str) -> Run:
         env = {**nodes.environment, "RAY_ADDRESS": nodes.address, "VERL_FILE_LOGGER_PATH": None}
-        process = start_verl(inputs, "lapo_discovery", folder, *TRAINING, *overrides, env=env)
-        try:
-            process.wait(600)
-        finally:
-            verl_process.end(process)
-        return Run(folder, process.returncode, (folder / "verl.log").read_text(errors="replace"))
+        return run_verl("lapo_discovery", folder, *TRAINING, *overrides, env=env)
 
     return run
 

@@ -106,6 +106,18 @@ def start_verl(
     return verl_process.start([*command, *overrides], folder / "verl.log", environment, folder)
 
 
+def run_to_end(
+    inputs: Inputs, config: str, folder: Path, *overrides: str, env: Mapping[str, str | None] | None = None
+) -> Run:
+    """``start_verl``, ended with its Ray after RUN_LIMIT seconds."""
+    process = start_verl(inputs, config, folder, *overrides, env=env)
+    try:
+        process.wait(RUN_LIMIT)
+    finally:
+        verl_process.end(process)
+    return Run(folder, process.returncode, (folder / "verl.log").read_text(errors="replace"))
+
+
 def environment_of(folder: Path) -> dict[str, str]:
     """Of a training's processes: the CPU platform, and where the tests' buffer and spy write to."""
     return {
