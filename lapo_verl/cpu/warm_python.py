@@ -42,6 +42,8 @@ COMMAND = "python3"
 CLIENT = Path(__file__).with_name("warm_client.py")
 # What verl's processes import: driver, task runner, training worker, agent loop, rewards, vLLM's server and engine.
 MODULES = (
+    # Before verl's, whose actor classes draw ids.
+    "lapo_verl.cpu.ray_ids",
     "verl.trainer.ppo.ray_trainer",
     "verl.workers.engine_workers",
     "verl.workers.rollout.vllm_rollout.vllm_async_server",
