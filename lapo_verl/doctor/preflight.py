@@ -33,7 +33,7 @@ from lapo_verl.doctor.environment import accelerator_memory, device_findings, lo
 from lapo_verl.doctor.generation import context_findings, kv_cache_findings
 from lapo_verl.doctor.model_shape import ModelShape, read_model_config
 from lapo_verl.doctor.separate_async import separate_async_findings
-from lapo_verl.doctor.sweep import check_sweep
+from lapo_verl.doctor.sweep import Jobs, check_sweep
 from lapo_verl.doctor.tokenizer_round_trip import check_known_words, check_round_trip
 from lapo_verl.doctor.verl_paths import VERLS_PATHS, paths_in
 from lapo_verl.doctor.verl_settings import has_hooks, setting_findings
@@ -161,6 +161,9 @@ Check = Callable[[Run], Iterable[Finding]]
 class Preflight(Callback):
     """Ends the command with a message and exit code 1 where the run could not work."""
 
+    def __init__(self) -> None:
+        self._jobs = Jobs()
+
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra once before the jobs of a sweep."""
         try:
@@ -171,6 +174,7 @@ class Preflight(Callback):
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra before verl's ``main``. Hydra only warns of an Exception in a callback: hence SystemExit."""
         try:
+            self._jobs.enter(config)
             for line in check(config):
                 print(f"lapo: {line}", file=sys.stderr)
         except FAILURES as error:

@@ -139,6 +139,7 @@ def setting_findings(config: DictConfig, settings: LapoConfig) -> Iterator[Findi
                 shown = str(value).lower() if isinstance(value, bool) else value
                 yield Finding(trap.level, f"{key}={shown}: {trap.text}")
     yield from _replaced_hooks(config, trapped)
+    yield from _values_of_hydra(config)
 
 
 def uses_lora(config: DictConfig) -> bool:
@@ -162,6 +163,20 @@ def leaves(prefix: str, node: Any) -> dict[str, Any]:
         return {prefix: node}
     dotted = f"{prefix}." if prefix else ""
     return {key: value for name, child in node.items() for key, value in leaves(f"{dotted}{name}", child).items()}
+
+
+def _values_of_hydra(config: DictConfig) -> Iterator[Finding]:
+    """verl hands the config to its task runner as it was written, and Hydra has no values in that process."""
+    plain = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(plain, dict)
+    for name, node in plain.items():
+        for key, value in leaves(str(name), node).items():
+            if name != "hydra" and "${hydra:" in str(value):
+                yield Finding(
+                    "error",
+                    f"{key}={value}: verl resolves this in another process than its command, where ${{hydra:...}} has "
+                    "no value. Write the value itself, or name another key: ${lapo.objective.name}",
+                )
 
 
 def _replaced_hooks(config: DictConfig, trapped: Collection[str]) -> Iterator[Finding]:

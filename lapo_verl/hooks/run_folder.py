@@ -7,7 +7,6 @@ before do not inherit the command's environment.
 
 from __future__ import annotations
 
-import functools
 import os
 import socket
 import uuid
@@ -55,13 +54,16 @@ class RunFolder(Callback):
         (folder / MARK_FILE).write_text(self._set[MARK])
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """The next job of a sweep has a folder of its own."""
+        """The next job of a sweep has a folder of its own, and a Ray whose workers know of it."""
+        import ray
+
+        ray.shutdown()
         for name in self._set:
             os.environ.pop(name, None)
         self._set = {}
 
     def _environment(self, config: DictConfig) -> dict[str, str]:
-        found = {MARK: _mark()}
+        found = {MARK: f"{socket.gethostname()} {uuid.uuid4()}"}
         if LOG_PATH not in os.environ:
             found[LOG_PATH] = str(_folder(config) / f"metrics.{datetime.now():%Y%m%d-%H%M%S}.jsonl")
         return found
@@ -86,12 +88,6 @@ def check_run_folder(folder: Path) -> None:
         f"runner, than on {mark.split()[0]}, where the command was started. Checkpoints and the length store are both "
         "in it: put it on a file system that all nodes share"
     )
-
-
-@functools.cache
-def _mark() -> str:
-    """One for all jobs of a sweep: they share a Ray, whose workers inherit what the first job set."""
-    return f"{socket.gethostname()} {uuid.uuid4()}"
 
 
 def _folder(config: DictConfig) -> Path:

@@ -120,6 +120,13 @@ def test_a_setting_that_works_is_not(config: str, overrides: list[str]) -> None:
     assert found(config, *overrides) == []
 
 
+def test_a_value_of_hydras_is_named() -> None:
+    """verl's task runner resolves the config, and has no Hydra."""
+    (finding,) = found("lapo_discovery", "global_profiler.save_path=${hydra:runtime.cwd}")
+    assert finding.level == "error"
+    assert finding.text.startswith("global_profiler.save_path=${hydra:runtime.cwd}: verl resolves this in another process")
+
+
 def test_preflight_and_doctor_read_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     for check in (preflight.check_verl_settings, preflight.check_custom_code, preflight.check_ignored_keys):
         assert check in preflight.CHECKS

@@ -71,10 +71,8 @@ def test_workers_of_a_ray_that_was_there_before_get_both(tmp_path: Path) -> None
 
 def test_the_task_runner_knows_the_folder_of_its_command(tmp_path: Path) -> None:
     check_run_folder(tmp_path)  # no command has started this process
-    for name in ("0", "1"):  # two jobs of a sweep share the workers' environment
-        RunFolder().on_job_start(config(tmp_path / name))
-    for name in ("0", "1"):
-        check_run_folder(tmp_path / name)
+    RunFolder().on_job_start(config(tmp_path / "0"))
+    check_run_folder(tmp_path / "0")
 
 
 def test_on_a_node_with_another_folder_of_this_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
