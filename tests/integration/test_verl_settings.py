@@ -124,7 +124,9 @@ def test_a_value_of_hydras_is_named() -> None:
     """verl's task runner resolves the config, and has no Hydra."""
     (finding,) = found("lapo_discovery", "global_profiler.save_path=${hydra:runtime.cwd}")
     assert finding.level == "error"
-    assert finding.text.startswith("global_profiler.save_path=${hydra:runtime.cwd}: verl resolves this in another process")
+    assert finding.text.startswith(
+        "global_profiler.save_path=${hydra:runtime.cwd}: verl resolves this in another process"
+    )
 
 
 def test_preflight_and_doctor_read_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
