@@ -52,5 +52,5 @@ def internalization(run_verl: Callable[..., Run], discovery: Run, tmp_path_facto
         "trainer.total_epochs=5",
     )
     first = run_verl("lapo_internalization", folder, "trainer.total_training_steps=1", *overrides)
-    assert first.returncode == 0, first.output[-3000:]
+    assert first.returncode == 0, first.faults
     return run_verl("lapo_internalization", folder, "trainer.total_training_steps=4", "trainer.test_freq=4", *overrides)

@@ -28,7 +28,7 @@ def test_groups_are_dropped_and_replaced(run_verl: Callable[..., Run], tmp_path:
         "trainer.v1.sampler.custom_sampler.name=build",
         *FILTER,
     )
-    assert run.returncode == 0, run.output[-3000:]
+    assert run.returncode == 0, run.faults
     with LengthStore.open(run.store, read_only=True) as store:
         records = list(store.records())
         assert store.last_step("discovery") == 2

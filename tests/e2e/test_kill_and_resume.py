@@ -31,7 +31,7 @@ def visits(store: Path) -> list[tuple[int, str, int]]:
 
 
 def test_the_same_problems_at_the_same_steps(discovery: Run, killed_and_resumed: Run) -> None:
-    assert killed_and_resumed.returncode == 0, killed_and_resumed.output[-3000:]
+    assert killed_and_resumed.returncode == 0, killed_and_resumed.faults
     assert visits(killed_and_resumed.store) == visits(discovery.store)
     assert {n for _, _, n in visits(killed_and_resumed.store)} == {4}
 

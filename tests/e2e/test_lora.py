@@ -29,7 +29,7 @@ class Stages(NamedTuple):
 def stages(run_verl: Callable[..., Run], tmp_path_factory: pytest.TempPathFactory) -> Stages:
     folder = tmp_path_factory.mktemp("lora")
     discovery = run_verl("lapo_discovery", folder / "discovery", *DISCOVERY, *LORA)
-    assert discovery.returncode == 0, discovery.output[-3000:]
+    assert discovery.returncode == 0, discovery.faults
     model = folder / "exported"
     command = [sys.executable, "-m", "lapo_verl.cli.main", "export", str(discovery.checkpoints), "-o", str(model)]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -43,7 +43,7 @@ def stages(run_verl: Callable[..., Run], tmp_path_factory: pytest.TempPathFactor
         "lapo.objective.sigma=6",
         "trainer.total_training_steps=2",
     )
-    assert internalization.returncode == 0, internalization.output[-3000:]
+    assert internalization.returncode == 0, internalization.faults
     return Stages(discovery, model, internalization)
 
 

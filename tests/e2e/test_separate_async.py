@@ -76,7 +76,7 @@ def training(inputs: Inputs, run_verl: Callable[..., Run], tmp_path_factory: pyt
     arguments = ("lapo_internalization", folder, *settings)
     kill_after_checkpoint(1, inputs, *arguments, *in_parts(1), env=ENVIRONMENT)
     run = run_verl(*arguments, *in_parts(2), env=ENVIRONMENT)
-    assert run.returncode == 0, run.output[-3000:]
+    assert run.returncode == 0, run.faults
 
     written = [json.loads(line) for line in (folder / "record.jsonl").read_text().splitlines()]
     second = [place for place, row in enumerate(written) if row["partition"] == "start"][1]

@@ -24,7 +24,7 @@ def sweep(run_verl: Callable[..., Run], tmp_path_factory: pytest.TempPathFactory
         "--multirun",
         env={"VERL_FILE_LOGGER_PATH": None},
     )
-    assert run.returncode == 0, run.output[-3000:]
+    assert run.returncode == 0, run.faults
     return folder
 
 

@@ -75,7 +75,7 @@ def training(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Traini
         "actor_rollout_ref.rollout.multi_turn.format=toy",
         f"trainer.total_training_steps={STEPS}",
     )
-    assert run.returncode == 0, run.output[-3000:]
+    assert run.returncode == 0, run.faults
     with_tool = {problem for problem, loop in zip(ids, loops, strict=True) if loop == "lapo_tool_agent"}
     return Training(run, run.recorded(), budgets, with_tool, tokenizer)
 

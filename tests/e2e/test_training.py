@@ -20,7 +20,7 @@ RESPONSE_LIMIT = 96
 
 
 def test_discovery_rewards_are_eq_4(discovery: Run) -> None:
-    assert discovery.returncode == 0, discovery.output[-3000:]
+    assert discovery.returncode == 0, discovery.faults
     groups = groups_of(discovery.recorded())
     assert len(groups) == 2 * 8
     for rows in groups.values():
@@ -62,7 +62,7 @@ def test_the_store_holds_what_was_trained(discovery: Run) -> None:
 
 
 def test_stage_two_shows_the_budget_in_the_prompt(discovery: Run, internalization: Run) -> None:
-    assert internalization.returncode == 0, internalization.output[-3000:]
+    assert internalization.returncode == 0, internalization.faults
     tokenizer = AutoTokenizer.from_pretrained(discovery.weights(2))
     rows = internalization.recorded()
     assert {row["step"] for row in rows} == {1, 2, 3, 4}
@@ -181,7 +181,7 @@ def test_metrics_reach_verls_log(discovery: Run, internalization: Run) -> None:
 
 def test_acc_only_rewards_correctness_alone(run_verl: Callable[..., Run], tmp_path: Path) -> None:
     run = run_verl("acc_only", tmp_path, "trainer.total_training_steps=2", "trainer.test_freq=2")
-    assert run.returncode == 0, run.output[-3000:]
+    assert run.returncode == 0, run.faults
     scores = [row["score"] for step in (1, 2) for row in run.dump("rollouts", step)]
     assert len(scores) == 2 * 8 * 4
     assert set(scores) <= {0.0, 1.0}

@@ -117,7 +117,7 @@ def two_nodes(train: Callable[..., Run], tmp_path_factory: pytest.TempPathFactor
             nodes.start_node("--num-cpus=32", "--num-gpus=1")
             nodes.start_node("--num-cpus=32", "--num-gpus=1")
             run = train(nodes, folder, f"trainer.total_training_steps={steps}")
-        assert run.returncode == 0, run.output[-3000:]
+        assert run.returncode == 0, run.faults
     return run
 
 

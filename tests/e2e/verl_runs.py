@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -30,6 +31,13 @@ class Run:
     folder: Path
     returncode: int
     output: str
+
+    @property
+    def faults(self) -> str:
+        """For a failed test: where the output first tells of a fault (others follow from it), and its end."""
+        first = re.search(r".*(Traceback|Check failed|rror: ).*", self.output)
+        start = first.start() if first else len(self.output)
+        return f"{self.output[start : start + 3000]}\n[...]\n{self.output[-2000:]}"
 
     @property
     def checkpoints(self) -> Path:
