@@ -521,4 +521,4 @@ def test_a_store_that_has_gone_on_to_stage_two(
 
 def test_a_sweep_whose_jobs_share_a_folder(tmp_path: Path, overrides: list[str]) -> None:
     done = verl(tmp_path, "lapo_discovery", "-m", *overrides, "lapo.objective.alpha=0.3,0.7")
-    ended_with(done, "trainer.default_local_dir=checkpoints is the same", "lapo.objective.alpha", "${hydra:job.num}")
+    ended_with(done, "trainer.default_local_dir=checkpoints is the same", "<folder>/${lapo.objective.alpha}")
