@@ -168,15 +168,13 @@ def leaves(prefix: str, node: Any) -> dict[str, Any]:
 def _values_of_hydra(config: DictConfig) -> Iterator[Finding]:
     """verl hands the config to its task runner as it was written, and Hydra has no values in that process."""
     plain = OmegaConf.to_container(config, resolve=False)
-    assert isinstance(plain, dict)
-    for name, node in plain.items():
-        for key, value in leaves(str(name), node).items():
-            if name != "hydra" and "${hydra:" in str(value):
-                yield Finding(
-                    "error",
-                    f"{key}={value}: verl resolves this in another process than its command, where ${{hydra:...}} has "
-                    "no value. Write the value itself, or name another key: ${lapo.objective.name}",
-                )
+    for key, value in leaves("", plain).items():
+        if not key.startswith("hydra.") and "${hydra:" in str(value):
+            yield Finding(
+                "error",
+                f"{key}={value}: verl resolves this in another process than its command, where ${{hydra:...}} has "
+                "no value. Write the value itself, or name another key: ${lapo.objective.name}",
+            )
 
 
 def _replaced_hooks(config: DictConfig, trapped: Collection[str]) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ import subprocess
 
 IDS = """
 import threading
-from ray._raylet import ActorID, NodeID, ObjectRef, TaskID, WorkerID
+from ray._raylet import NodeID, ObjectRef, WorkerID
 def draw():
     print(NodeID.from_random().hex(), WorkerID.from_random().hex(), ObjectRef.from_random().hex())
 draw()

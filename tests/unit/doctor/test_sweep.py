@@ -17,7 +17,7 @@ def config(
     *arguments: str,
     store: str = STORE,
     params: dict[str, str] | None = None,
-    address: str | None = "local",
+    address: str = "local",
 ) -> DictConfig:
     return OmegaConf.create(
         {
