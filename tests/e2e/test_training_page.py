@@ -1,4 +1,4 @@
-"""The path for a model and data of one's own, as docs/training.md has it: data, doctor, two stages, eval, report.
+"""The path for a model and data of one's own, as docs/training.md has it: data, doctor, training, eval, report.
 
 In the places of the page's model and of the hub are a tiny model of the same structure and small files like GSM8K's.
 Each command gets the overrides of the CPU platform and sizes that two cores can take, and nothing else.
@@ -23,8 +23,8 @@ from verl_runs import ROOT, RUN_LIMIT
 from lapo_verl.cpu import WARM_PYTHON
 from lapo_verl.store import LengthStore
 
-# Four starts of verl, one behind the other.
-pytestmark = pytest.mark.timeout(4 * RUN_LIMIT)
+# Six starts of verl, one behind the other.
+pytestmark = pytest.mark.timeout(6 * RUN_LIMIT)
 
 PAGE = ROOT / "docs" / "training.md"
 MODEL = "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B"
@@ -106,7 +106,7 @@ def done(folder: Path) -> list[Done]:
         added = max((start for start in ADDED if tuple(words[: len(start)]) == start), key=len, default=None)
         assert added is not None, f"the page's command is not tried by any test: {shlex.join(words)}"
         # One training starts as a user's does, whose processes import verl one by one: a minute and a half more.
-        cold = "--config-name=lapo_discovery" in words
+        cold = "--config-name=lapo_discovery" in words and "--multirun" not in words
         run = subprocess.run(
             [*words, *ADDED[added]],
             cwd=folder,
@@ -114,7 +114,7 @@ def done(folder: Path) -> list[Done]:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=2 * RUN_LIMIT,  # lapo eval starts verl twice
+            timeout=2 * RUN_LIMIT,  # lapo eval and the sweep start verl twice
         )
         assert run.returncode == 0, f"{shlex.join(run.args)}\n{run.stdout[-5000:]}"
         finished.append(Done(words, run.stdout))
@@ -155,6 +155,17 @@ def test_stage_two_starts_from_stage_ones_newest_checkpoint(folder: Path, done: 
     assert f"weights {checkpoint}/actor/huggingface" in stage_two.output
     with LengthStore.open(folder / "runs" / "internalization" / "lapo_store.sqlite", read_only=True) as store:
         assert store.last_step("discovery") == store.last_step("internalization") == STEPS
+
+
+@pytest.mark.parametrize("alpha", [0.3, 0.7])
+def test_each_job_of_the_sweep_is_a_training_of_its_own(folder: Path, done: list[Done], alpha: float) -> None:
+    job = folder / "runs" / f"alpha{alpha}"
+    (metrics,) = job.glob("metrics.*.jsonl")
+    assert [json.loads(line)["step"] for line in metrics.read_text().splitlines()] == list(range(STEPS + 1))
+    with LengthStore.open(job / "lapo_store.sqlite", read_only=True) as store:
+        (run,) = store.runs()
+        assert run.objective["alpha"] == alpha
+        assert len(list(store.records())) == STEPS * BATCH
 
 
 def test_the_evaluation_is_of_the_newest_checkpoint(done: list[Done]) -> None:

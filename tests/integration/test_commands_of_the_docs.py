@@ -7,6 +7,8 @@ import shlex
 from pathlib import Path
 
 import pytest
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from lapo_verl.doctor.compose import compose_config
 
@@ -17,14 +19,20 @@ NOT_OURS = ("my_rewards", "$limit")
 
 
 def trainings() -> list[tuple[str, tuple[str, ...]]]:
-    """(config, overrides) of every command, once each."""
+    """(config, overrides) of every command, once each; of every job of a sweep."""
     found = set()
     for page in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
         for config, rest in TRAINING.findall(page.read_text(encoding="utf-8").replace("\\\n", " ")):
             overrides = tuple(word for word in shlex.split(rest) if "=" in word and not word.endswith("=..."))
             if not any(name in rest for name in NOT_OURS):
-                found.add((config, overrides))
+                found |= {(config, job) for job in (jobs(overrides) if "--multirun" in rest else [overrides])}
     return sorted(found)
+
+
+def jobs(overrides: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """The overrides of each job, as Hydra's sweeper takes them apart."""
+    (batch,) = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(list(overrides)), None)
+    return [tuple(job) for job in batch]
 
 
 @pytest.mark.parametrize(("config", "overrides"), trainings())
