@@ -46,6 +46,14 @@ with torch.no_grad():
 fsdp_utils.fsdp2_sharded_load_from_cpu(model, *kept)
 print(all(torch.equal(weight.full_tensor(), before[name]) for name, weight in model.named_parameters()))
 """
+SHOW_MADE_BY_HYDRA = """
+import verl, hydra, json
+from omegaconf import OmegaConf
+class_only = hydra.utils.instantiate(config={"_target_": "fractions.Fraction"}, numerator=6, denominator=4)
+settings = OmegaConf.create({"_target_": "fractions.Fraction", "numerator": 6})
+class_and_more = hydra.utils.instantiate(settings, denominator=4)
+print(json.dumps([str(class_only), str(class_and_more), hydra.utils.instantiate.__module__]))
+"""
 
 
 @pytest.mark.parametrize("shape", [(1, 7), (3, 5, 7), (TOKENS_AT_ONCE + 3, 5)])
@@ -112,3 +120,9 @@ def test_verls_micro_batches_hold_similar_lengths_within_the_limit() -> None:
 def test_weights_that_verl_puts_aside_stay_as_they_were() -> None:
     """separate_async computes the old log-probabilities of a step's later parts with the weights before the step."""
     assert on_the_cpu_platform(SHOW_KEPT_WEIGHTS, os.environ[WARM_PYTHON]).split()[-1] == "True"
+
+
+def test_what_hydra_made_is_made() -> None:
+    """Of a class's name alone, as verl registers agent loops, and of a name with settings, as in a user's file."""
+    made = json.loads(on_the_cpu_platform(SHOW_MADE_BY_HYDRA).splitlines()[-1])
+    assert made == ["3/2", "3/2", "lapo_verl.cpu.verl_patches"]
