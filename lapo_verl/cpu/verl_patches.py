@@ -23,7 +23,6 @@ def apply() -> None:
     _no_offload_from_cpu_to_cpu()
     _log_probs_of_many_tokens_at_once()
     _micro_batches_of_similar_lengths()
-    _registered_classes_are_called()
 
 
 def log_probs(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -70,6 +69,26 @@ def saved_weights_are_copies() -> None:
         return {name: (shard.clone(), spec) for name, (shard, spec) in shards.items()}, global_spec
 
     fsdp_utils.fsdp2_sharded_save_to_cpu = save
+
+
+@functools.cache
+def registered_classes_are_called() -> None:
+    """Of processes with agent loops only: no other one needs Hydra.
+
+    Stands in for Hydra's instantiate where verl makes a rollout's agent loop of a registered class: Hydra merges
+    tokenizer and configuration into a new one each time, 40 % of the agent loop's processor seconds. A class out of
+    a user's file (``agent_loop_config_path``) has more than its name, and goes Hydra's way.
+    """
+    from hydra import utils
+
+    original = utils.instantiate
+
+    def instantiate(config: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(config, dict) and config.keys() == {"_target_"}:
+            return utils.get_class(config["_target_"])(*args, **kwargs)
+        return original(config, *args, **kwargs)
+
+    utils.instantiate = instantiate
 
 
 def _register_platform() -> None:
@@ -141,19 +160,3 @@ def _micro_batches_of_similar_lengths() -> None:
         return similar_lengths(seqlen_list, k_partitions)
 
     seqlen_balancing.get_seqlen_balanced_partitions = partitions
-
-
-def _registered_classes_are_called() -> None:
-    # Stands in for Hydra's instantiate where verl makes a rollout's agent loop of a registered class: Hydra merges
-    # tokenizer and configuration into a new one each time, 40 % of the agent loop's processor seconds. A class out of
-    # a user's file (agent_loop_config_path) has more than its name, and goes Hydra's way.
-    from hydra import utils
-
-    original = utils.instantiate
-
-    def instantiate(config: Any, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(config, dict) and config.keys() == {"_target_"}:
-            return utils.get_class(config["_target_"])(*args, **kwargs)
-        return original(config, *args, **kwargs)
-
-    utils.instantiate = instantiate

@@ -11,9 +11,16 @@ from typing import Any
 from verl.experimental.agent_loop.agent_loop import AgentLoopOutput, register
 from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
 
+from lapo_verl import cpu
 from lapo_verl.config import SINGLE_TURN_LOOP
 from lapo_verl.guidance.prefill import append_guidance
 from lapo_verl.hooks.token_builder import choose_builder
+
+# Every process that makes agent loops imports this module, and few others do.
+if cpu.is_chosen():
+    from lapo_verl.cpu import verl_patches
+
+    verl_patches.registered_classes_are_called()
 
 
 class GuidedLoop:

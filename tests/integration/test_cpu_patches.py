@@ -47,12 +47,15 @@ fsdp_utils.fsdp2_sharded_load_from_cpu(model, *kept)
 print(all(torch.equal(weight.full_tensor(), before[name]) for name, weight in model.named_parameters()))
 """
 SHOW_MADE_BY_HYDRA = """
-import verl, hydra, json
+import verl, sys, json
+without_agent_loops = "hydra" not in sys.modules
+import lapo_verl.hooks.dataset  # as verl imports it in the agent loop's worker
+import hydra
 from omegaconf import OmegaConf
 class_only = hydra.utils.instantiate(config={"_target_": "fractions.Fraction"}, numerator=6, denominator=4)
 settings = OmegaConf.create({"_target_": "fractions.Fraction", "numerator": 6})
 class_and_more = hydra.utils.instantiate(settings, denominator=4)
-print(json.dumps([str(class_only), str(class_and_more), hydra.utils.instantiate.__module__]))
+print(json.dumps([str(class_only), str(class_and_more), hydra.utils.instantiate.__module__, without_agent_loops]))
 """
 
 
@@ -125,4 +128,4 @@ def test_weights_that_verl_puts_aside_stay_as_they_were() -> None:
 def test_what_hydra_made_is_made() -> None:
     """Of a class's name alone, as verl registers agent loops, and of a name with settings, as in a user's file."""
     made = json.loads(on_the_cpu_platform(SHOW_MADE_BY_HYDRA).splitlines()[-1])
-    assert made == ["3/2", "3/2", "lapo_verl.cpu.verl_patches"]
+    assert made == ["3/2", "3/2", "lapo_verl.cpu.verl_patches", True]
