@@ -1,6 +1,6 @@
 """The paper in miniature: trains and evaluates every row of its tables on a toy task, and writes the results.
 
-    make paper                                      # everything: ten hours on two cores
+    make paper                                      # everything: 14 hours on two cores
     make paper ARGS="--tables table1 --seeds 1"     # one seed of Table 1: about half an hour
     make paper ARGS=--report                        # only writes the results of what is there
 

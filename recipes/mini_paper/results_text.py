@@ -180,9 +180,10 @@ def goal_lines(goals: Sequence[Goal]) -> list[str]:
 
 
 def shortcomings(goals: Sequence[Goal], tables: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Goals that were missed, and rows that do better than LAPO-I, of Tables 2, 3 and 5."""
+    """Goals that were missed, and trainings that do better than LAPO-I."""
     lines = [f"- Missed: {goal.text}: {goal.measured}." for goal in goals if not goal.reached]
-    for name in ("table2", "table3", "table5"):
+    # Tables 1, 4 and 6 have no further trainings.
+    for name in ("table2", "table3", "presets", "unsolved", "share", "table5"):
         table = tables.get(name, {})
         for row, values in table.items():
             change = values["changes"].get("lapo_i")
