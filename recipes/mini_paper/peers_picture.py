@@ -65,8 +65,10 @@ def _name(axes: Axes, means: Mapping[str, NDArray[np.float64]]) -> None:
             arrowprops={"arrowstyle": "-", "linewidth": 0.6, "color": _colour(name), "relpos": (1, 0.5)},
         )
     for name in means.keys() - {*crowd}:
+        # Without what is in brackets, and a line above: it would touch the points of its neighbours.
+        name_alone = title_of(name).partition(" (")[0]
         axes.annotate(
-            title_of(name), means[name], xytext=(7, 5), textcoords="offset points", fontsize=9, color=_colour(name)
+            name_alone, means[name], xytext=(7, 9), textcoords="offset points", fontsize=9, color=_colour(name)
         )
 
 
