@@ -73,23 +73,25 @@ def main() -> None:
     verl_process.exit_on_sigterm()
     settings = replace(FAST if arguments.fast else Settings(), retrain=arguments.retrain)
     output = Path(arguments.output)
-    folder = output / "fast" if arguments.fast else output
+    # The base model is the same in both demos. All else would be written over by the other one.
+    toy, folder = output / "toy", output / "fast" if arguments.fast else output
     discovery = Stage("1 Discovery", folder / "discovery", settings.discovery_steps, settings.key)
     internalization = Stage(
         "2 Internalization", folder / "internalization", settings.internalization_steps, settings.key
     )
     announce(discovery, internalization)
     with warm_python.offered():
-        run(settings, output, discovery, internalization)
-    report(output, settings, discovery, internalization)
+        run(settings, toy, folder, discovery, internalization)
+    report(folder, settings, discovery, internalization)
 
 
-def run(settings: Settings, output: Path, discovery: Stage, internalization: Stage) -> None:
+def run(settings: Settings, toy_folder: Path, output: Path, discovery: Stage, internalization: Stage) -> None:
     """The base model, its data, and both stages."""
     # Here, as torch and transformers take seconds to load and the first words should not wait for them.
     from toy.warmup import prepare
 
-    toy = prepare(output / "toy", retrain=settings.retrain)
+    output.mkdir(parents=True, exist_ok=True)
+    toy = prepare(toy_folder, retrain=settings.retrain)
     write_training(toy.train, settings.train_problems, output / "train.parquet")
     write_heldout(toy.test, settings.heldout_per_level, output / "heldout.parquet")
     pace = train(discovery, "lapo_discovery", settings, output, toy.model, USUAL_PACE, internalization.steps)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import shlex
+import sys
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from lapo_verl.runs.summary import summarize
 from toy.task import LEVELS, RESPONSE_LIMIT
 from toy.warmup import SHIPPED_MODEL, WarmupSettings, draw_splits, write_problems
 
+RESULTS = ("before_and_after.png", "summary.json")
 EASY, HARD = "a3*4=2;b4*3=2;c5*7=5;d4*2=8;e9*3=7;f1*5=5", "a38*4=2;b4*3=2;c5*7=5;d4*2=8;e9*3=7;f1*5=5"
 
 
@@ -113,6 +116,26 @@ def test_the_summary_has_its_keys(stages: tuple[Stage, Stage], tmp_path: Path, s
     assert summary["settings"]["rollouts"] == 8
     assert summary["seconds"] == 180
     assert (tmp_path / "before_and_after.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_short_demo_leaves_the_other_ones_files_alone(
+    tmp_path: Path, shown: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained(stage_of_it: Stage, *_: object) -> None:
+        rows = [(EASY, 1, True, 60), (HARD, 2, True, 70)]
+        stage(stage_of_it.folder.parent, stage_of_it.folder.name, stage_of_it.steps, {0: rows, stage_of_it.steps: rows})
+
+    monkeypatch.setattr(demo, "train", trained)
+    monkeypatch.setattr(demo.verl_process, "exit_on_sigterm", lambda: None)
+    monkeypatch.setattr(demo.warm_python, "offered", nullcontext)
+    monkeypatch.setattr(sys, "argv", ["demo", "--output", str(tmp_path), "--fast"])
+    demo.main()
+
+    assert {path.name for path in tmp_path.iterdir()} == {"fast", "toy"}
+    names = {path.name for path in (tmp_path / "fast").iterdir()}
+    assert names == {"train.parquet", "heldout.parquet", "discovery", "internalization", *RESULTS}
+    printed = text_of(shown)
+    assert printed.count(str(tmp_path)) == printed.count(str(tmp_path / "fast"))
 
 
 def test_the_commands_that_it_ends_with_are_there(
