@@ -24,8 +24,9 @@ from lapo_verl.guidance.sentence import (
     with_sentence,
 )
 
-# verl's agent-loop workers load the dataset's class, and with it the agent loops that its rows are made for.
-from lapo_verl.hooks import agent_loop, tool_agent_loop  # noqa: F401
+# verl's trainer and its agent-loop workers load the dataset's class, and with it the agent loops that its rows are made
+# for and what a validation needs.
+from lapo_verl.hooks import agent_loop, tool_agent_loop, validation_metrics  # noqa: F401
 from lapo_verl.store import LengthStore
 
 
