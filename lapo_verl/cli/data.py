@@ -21,7 +21,7 @@ data_app = typer.Typer(no_args_is_help=True, help="Prepare and check problem set
 
 _ORIGIN = "a file (.jsonl, .json, .parquet, .csv, .tsv), a folder, or a data set's name on the hub."
 Input = Annotated[str, typer.Option(help=_ORIGIN.capitalize())]
-Output = Annotated[Path, typer.Option(help="Folder to write to.")]
+Output = Annotated[Path, typer.Option(help="Folder to write to.", file_okay=False)]
 Split = Annotated[str | None, typer.Option(help="Another split of the folder or of the hub's data set.")]
 Exclude = Annotated[
     list[Path] | None,
@@ -76,7 +76,7 @@ for _make, _sources in ((_benchmark_command, BENCHMARKS), (_training_command, TR
 
 @data_app.command("gsm8k")
 def gsm8k(
-    output: Annotated[Path, typer.Option(help="Folder for train.parquet and val.parquet.")],
+    output: Annotated[Path, typer.Option(help="Folder for train.parquet and val.parquet.", file_okay=False)],
     input: Input = GSM8K.hub,
     validation: Annotated[int, typer.Option(min=1, help="Problems held out, from the end of the file.")] = 200,
     exclude: Exclude = None,

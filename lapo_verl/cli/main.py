@@ -36,7 +36,7 @@ def lapo(
 
 @app.command()
 def demo(
-    output: Annotated[Path, typer.Option(help="Folder for all results.")] = Path("outputs/demo"),
+    output: Annotated[Path, typer.Option(help="Folder for all results.", file_okay=False)] = Path("outputs/demo"),
     fast: Annotated[bool, typer.Option("--fast", help="Fewer steps and problems.")] = False,
     retrain: Annotated[bool, typer.Option("--retrain", help="Train the base model instead of copying it.")] = False,
 ) -> None:
@@ -65,7 +65,9 @@ def demo(
 @app.command()
 def recipe(
     name: Annotated[str, typer.Argument(help="A folder of recipes/, such as r1_distill_qwen_1.5b.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to copy it to, under its name.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder to copy it to, under its name.", file_okay=False)
+    ],
 ) -> None:
     """Copy a recipe, its script and README, out of the installed package.
 
@@ -174,7 +176,9 @@ def evaluate_models(
         list[str],
         typer.Option(help="[NAME=]FILE, once per benchmark: parquet or JSONL; the default name is the file's."),
     ],
-    output: Annotated[Path, typer.Option(help="Folder for the samples; samples it already contains are kept.")],
+    output: Annotated[
+        Path, typer.Option(help="Folder for the samples; samples it already contains are kept.", file_okay=False)
+    ],
     n: Annotated[
         list[str] | None, typer.Option(help="Samples per problem, 4 by default; NAME=N for one benchmark.")
     ] = None,
@@ -244,7 +248,7 @@ def evaluate_models(
 @app.command()
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="A run (its newest checkpoint), global_step_N, a model folder.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", file_okay=False)],
     overrides: Annotated[
         list[str] | None, typer.Argument(help="lapo.guidance.KEY=VALUE, where the checkpoint notes no sentence.")
     ] = None,
@@ -323,7 +327,7 @@ def report(
         ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder of the report; created if it is missing.")
+        Path, typer.Option("--output", "-o", help="Folder of the report; created if it is missing.", file_okay=False)
     ] = Path("report"),
     base: Annotated[
         str | None, typer.Option(help="The run or model to compare with; by default the first run.")

@@ -43,6 +43,20 @@ def test_the_demo_without_torch_says_what_it_needs(arguments: list[str], code: i
         assert "--fast" in done.stdout
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["demo", "recipe demo", "report runs", "export run", "eval --model a=b", "data gsm8k", "data math500"],
+)
+def test_a_file_in_the_place_of_an_output_folder_is_named(command: str, tmp_path: Path) -> None:
+    file = tmp_path / "results"
+    file.write_text("kept")
+    code, output = lapo(*command.split(), "--output", file)
+    assert code == 2
+    assert "--output" in output
+    assert "is a file" in " ".join(output.split())
+    assert file.read_text() == "kept"
+
+
 @pytest.mark.parametrize("name", recipe_names())
 def test_a_recipe_is_copied_with_those_that_its_script_runs(name: str, tmp_path: Path) -> None:
     code, output = lapo("recipe", name, "-o", tmp_path)
